@@ -1,0 +1,33 @@
+/*
+ * http_body - where a message body ends: by length, by chunks, at the close, or at once.
+ *
+ * Pure; keeps no bytes. It tells for each piece how much of it belongs to the body as it is on the wire, and where the
+ * payload in it is. Chunk syntax is strict (DESIGN 8): 1 to 16 hex digits after leading zeros, CRLF exact, extensions
+ * and trailers bounded and free of control bytes (RFC 9112 7.1).
+ */
+#ifndef SIOLB_CORE_HTTP_BODY_H
+#define SIOLB_CORE_HTTP_BODY_H
+
+#include "http_head.h"
+
+#define HTTP_CHUNK_EXTRA_MAX 8192 /* bytes of extensions of one chunk, of leading zeros, or of all trailers */
+
+struct http_body {
+    uint64_t left;  /* payload bytes of the length, or of the current chunk */
+    uint32_t extra; /* bytes of extension or trailer so far */
+    uint8_t framing;
+    uint8_t state;
+    uint8_t digits;
+};
+
+void http_body_init(struct http_body *b, enum http_framing framing, uint64_t length);
+
+/* No byte more is expected (never true for HTTP_UNTIL_CLOSE). */
+bool http_body_is_done(const struct http_body *b);
+
+/* Take the next piece of the wire: *used_out bytes of `in` belong to the body, *data_out is the payload within them (one
+ * run; may be empty). PARSE_MORE with *used_out < in.len: call again with the rest. PARSE_OK: the body is complete, what
+ * is behind *used_out is not part of it. PARSE_BAD: broken chunk syntax; the *used_out bytes before it were good. */
+enum parse http_body_next(struct http_body *b, struct span in, size_t *used_out, struct span *data_out) MUST_CHECK;
+
+#endif

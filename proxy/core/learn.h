@@ -1,0 +1,35 @@
+/*
+ * learn - reads a handshake's response on its way past and finds the sid in it (PROTOCOL 16, 17).
+ *
+ * Pure (zlib inflates on the side). The client gets the original bytes; this looks at payload with chunk framing already
+ * undone. One per handshake exchange, freed with it. Ceiling: EIO_OPEN_BYTES_MAX payload bytes after inflating.
+ */
+#ifndef SIOLB_CORE_LEARN_H
+#define SIOLB_CORE_LEARN_H
+
+#include "eio_open.h"
+
+enum learn_state {
+    LEARN_MORE,   /* nothing known yet */
+    LEARN_SID,    /* open->sid is known, ping values may follow */
+    LEARN_DONE,   /* all is known */
+    LEARN_FAILED  /* there is no open packet that can be read; learn_failure() says why */
+};
+
+struct learn;
+
+/* A learner for a response with this Content-Encoding (empty or identity: none; gzip, x-gzip, deflate: inflated;
+ * anything else fails at the first byte). NULL: out of memory. */
+struct learn *learn_new(struct span content_encoding) MUST_CHECK;
+void learn_free(struct learn *l); /* NULL is fine */
+
+/* Feed the next payload bytes, before they go on to the client. */
+enum learn_state learn_feed(struct learn *l, struct span payload);
+
+/* What is known so far; valid until learn_free. */
+const struct eio_open *learn_open(const struct learn *l);
+
+/* Why it failed: "encoded" (a coding we cannot undo, or a broken stream), "not-open" (no open packet), "too-long". */
+const char *learn_failure(const struct learn *l);
+
+#endif
