@@ -16,7 +16,7 @@
 #include <sys/un.h>
 
 #define CONFIG_LISTENS_MAX 16
-#define CONFIG_PATHS_MAX 16
+#define CONFIG_PATHS_MAX   16
 
 /* An address to bind or to connect to. */
 struct address {
@@ -52,7 +52,7 @@ struct config {
     size_t listen_count;
     struct span *paths; /* as configured, "/socket.io/"; the text is owned */
     size_t path_count;
-    int balance;        /* enum balance */
+    int balance; /* enum balance */
     /* [workers] */
     struct config_worker *workers;
     size_t worker_count;
@@ -60,8 +60,8 @@ struct config {
     uint64_t sessions; /* entries of the sidmap; 0: 16 x connections, at most 262144 */
     char *cookie;      /* name, "" for none */
     bool cookie_handshakes;
-    int sid_repeated;  /* enum eio_repeated */
-    int recover;       /* 1: hash; `ask` is not built yet */
+    int sid_repeated; /* enum eio_repeated */
+    int recover;      /* 1: hash; `ask` is not built yet */
     /* [timeouts] milliseconds */
     uint64_t connect_ms;
     uint64_t head_ms;
@@ -83,9 +83,9 @@ struct config {
 /* Where load complains: one call per mistake, `text` is whole ("siolb.ini:12: [workers] worker: ..."). */
 typedef void (*config_complain)(void *arg, const char *text);
 
-/* Read a file, or the defaults when `file` is NULL. `listens` and `workers` (NULL-terminated, may be NULL) are values from
- * the command line (-l, -w); they replace those of the file and are complained about as "-l: ...". Every mistake is
- * reported, not the first only. NULL: there were mistakes. The result is the caller's, with one reference. */
+/* Read a file, or the defaults when `file` is NULL. `listens` and `workers` (NULL-terminated, may be NULL) are values
+ * from the command line (-l, -w); they replace those of the file and are complained about as "-l: ...". Every mistake
+ * is reported, not the first only. NULL: there were mistakes. The result is the caller's, with one reference. */
 struct config *config_load(const char *file, const char *const *listens, const char *const *workers,
                            config_complain complain, void *arg) MUST_CHECK;
 

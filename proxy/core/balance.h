@@ -12,8 +12,8 @@ enum balance { BALANCE_LEAST, BALANCE_P2C, BALANCE_ROUND_ROBIN, BALANCE_RANDOM, 
 struct balance_ask {
     enum balance policy;
     uint64_t now_ms;
-    uint64_t random;       /* fresh random bits for p2c and random */
-    struct span client;    /* address bytes, for source */
+    uint64_t random;               /* fresh random bits for p2c and random */
+    struct span client;            /* address bytes, for source */
     const struct worker *not_this; /* already tried for this exchange; NULL: none */
 };
 
@@ -22,8 +22,8 @@ struct balance_ask {
  * restarts must not be shut out for seconds after it came back. */
 struct worker *balance_pick(struct fleet *f, const struct balance_ask *ask);
 
-/* Rendezvous (highest random weight) hash of `bytes` over the workers that are up and not cooling, weights honoured; the
- * same in every siolb. `not_this` as above. NULL: nobody is up. */
+/* Rendezvous (highest random weight) hash of `bytes` over the workers that are up and not cooling, weights honoured;
+ * the same in every siolb. `not_this` as above. NULL: nobody is up. */
 struct worker *balance_rendezvous(struct fleet *f, struct span bytes, const struct worker *not_this, uint64_t now_ms);
 
 const char *balance_name(enum balance b);

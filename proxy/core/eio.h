@@ -11,18 +11,18 @@
 #include "span.h"
 
 #define SID_BYTES_MAX 256
-#define EIO_NO_PATH (-1)
+#define EIO_NO_PATH   (-1)
 
 enum eio_transport { EIO_TRANSPORT_NONE, EIO_POLLING, EIO_WEBSOCKET, EIO_TRANSPORT_OTHER };
 
 enum eio_repeated { EIO_LAST_COUNTS, EIO_FIRST_COUNTS };
 
 struct eio_target {
-    int path;              /* index of the configured path it lies under (the longest that fits), or EIO_NO_PATH */
-    uint8_t transport;     /* enum eio_transport */
-    bool has_eio;          /* there is an EIO parameter */
-    bool has_sid;          /* there is a sid that is not empty */
-    bool sid_is_too_long;  /* ... of more than SID_BYTES_MAX bytes decoded; `sid` holds the first ones */
+    int path;             /* index of the configured path it lies under (the longest that fits), or EIO_NO_PATH */
+    uint8_t transport;    /* enum eio_transport */
+    bool has_eio;         /* there is an EIO parameter */
+    bool has_sid;         /* there is a sid that is not empty */
+    bool sid_is_too_long; /* ... of more than SID_BYTES_MAX bytes decoded; `sid` holds the first ones */
     uint16_t sid_len;
     char sid[SID_BYTES_MAX]; /* decoded */
 };

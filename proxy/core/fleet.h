@@ -10,36 +10,36 @@
 #include "sidmap.h"
 #include "span.h"
 
-#define WORKERS_MAX 1000
+#define WORKERS_MAX            1000
 #define REFUSED_BACKOFF_MS_MIN 1000u
 #define REFUSED_BACKOFF_MS_MAX 8000u
 
 enum worker_state { WORKER_UP, WORKER_DOWN, WORKER_DRAINING, WORKER_ABSENT, WORKER_STATES };
 
 struct worker {
-    const char *name;       /* as configured; borrowed from the config */
-    uint64_t identity;      /* hash of the canonical address, the same in every siolb */
+    const char *name;  /* as configured; borrowed from the config */
+    uint64_t identity; /* hash of the canonical address, the same in every siolb */
     uint16_t index;
     uint16_t slot;
-    uint16_t weight;        /* 1..256 */
-    uint8_t state;          /* enum worker_state */
-    bool is_in_range;       /* named by a range: refused at start means absent, no alarm */
-    bool was_up;            /* a connect succeeded since the last refusal */
-    bool is_cooling;        /* refused or timed out; newcomers wait until cooling_until_ms */
-    bool timed_out;         /* ... because a connect timed out, rather than being refused */
-    uint32_t backoff_ms;    /* the last cooling period */
+    uint16_t weight;     /* 1..256 */
+    uint8_t state;       /* enum worker_state */
+    bool is_in_range;    /* named by a range: refused at start means absent, no alarm */
+    bool was_up;         /* a connect succeeded since the last refusal */
+    bool is_cooling;     /* refused or timed out; newcomers wait until cooling_until_ms */
+    bool timed_out;      /* ... because a connect timed out, rather than being refused */
+    uint32_t backoff_ms; /* the last cooling period */
     uint64_t cooling_until_ms;
-    uint32_t sessions;      /* live, in the sidmap, of the present generation (0 when the generation rises) */
-    uint32_t lone_tunnels;  /* sessions that are websocket-only: no entry in the sidmap */
-    uint32_t tunnels;       /* all */
-    uint32_t exchanges;     /* in flight */
-    uint32_t newcomers;     /* handshakes sent whose sid is not learned yet: they weigh as sessions for `least` */
+    uint32_t sessions;     /* live, in the sidmap, of the present generation (0 when the generation rises) */
+    uint32_t lone_tunnels; /* sessions that are websocket-only: no entry in the sidmap */
+    uint32_t tunnels;      /* all */
+    uint32_t exchanges;    /* in flight */
+    uint32_t newcomers;    /* handshakes sent whose sid is not learned yet: they weigh as sessions for `least` */
 };
 
 struct fleet {
     struct worker *workers; /* owned */
     uint16_t count;
-    uint16_t turn;          /* round-robin and ties of `least`: where to look first */
+    uint16_t turn; /* round-robin and ties of `least`: where to look first */
 };
 
 /* Room for `count` workers, all zero but their index, state up, slot none, weight 1. False: out of memory. */

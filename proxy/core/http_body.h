@@ -25,9 +25,10 @@ void http_body_init(struct http_body *b, enum http_framing framing, uint64_t len
 /* No byte more is expected (never true for HTTP_UNTIL_CLOSE). */
 bool http_body_is_done(const struct http_body *b);
 
-/* Take the next piece of the wire: *used_out bytes of `in` belong to the body, *data_out is the payload within them (one
- * run; may be empty). PARSE_MORE with *used_out < in.len: call again with the rest. PARSE_OK: the body is complete, what
- * is behind *used_out is not part of it. PARSE_BAD: broken chunk syntax; the *used_out bytes before it were good. */
+/* Take the next piece of the wire: *used_out bytes of `in` belong to the body, *data_out is the payload within them
+ * (one run; may be empty). PARSE_MORE with *used_out < in.len: call again with the rest. PARSE_OK: the body is
+ * complete, what is behind *used_out is not part of it. PARSE_BAD: broken chunk syntax; the *used_out bytes before it
+ * were good. */
 enum parse http_body_next(struct http_body *b, struct span in, size_t *used_out, struct span *data_out) MUST_CHECK;
 
 #endif

@@ -30,9 +30,9 @@ enum {
     HTTP_HAS_LENGTH = 1 << 5,      /* there is a Content-Length (also where framing says otherwise, as in HEAD) */
     HTTP_HAS_COOKIE = 1 << 6,      /* there is a Cookie field */
     HTTP_HAS_SET_COOKIE = 1 << 7,
-    HTTP_HAS_CODING = 1 << 8,      /* there is a Content-Encoding */
-    HTTP_HAS_ORIGIN = 1 << 9,      /* there is an Origin (request) */
-    HTTP_GRANTS_ORIGIN = 1 << 10   /* there is an Access-Control-Allow-Origin (response) */
+    HTTP_HAS_CODING = 1 << 8,    /* there is a Content-Encoding */
+    HTTP_HAS_ORIGIN = 1 << 9,    /* there is an Origin (request) */
+    HTTP_GRANTS_ORIGIN = 1 << 10 /* there is an Access-Control-Allow-Origin (response) */
 };
 
 struct http_head {
@@ -41,21 +41,21 @@ struct http_head {
     uint32_t scanned; /* no line feed in [line, scanned) */
     uint16_t fields;  /* judged so far */
     uint8_t phase;
-    uint8_t seen;     /* fields that may come once */
+    uint8_t seen; /* fields that may come once */
     /* results, valid after PARSE_OK (request line and status line: as soon as `line` has passed them) */
-    uint8_t method;         /* enum http_method */
-    uint8_t minor;          /* HTTP/1.minor */
-    uint8_t framing;        /* enum http_framing */
-    uint16_t facts;         /* HTTP_SAYS_CLOSE ... */
-    uint16_t status;        /* response */
-    uint16_t keep_alive_s;  /* response: Keep-Alive: timeout=N, 0 when unsaid or 0 */
-    uint64_t length;        /* HTTP_LENGTH: bytes of the body */
+    uint8_t method;        /* enum http_method */
+    uint8_t minor;         /* HTTP/1.minor */
+    uint8_t framing;       /* enum http_framing */
+    uint16_t facts;        /* HTTP_SAYS_CLOSE ... */
+    uint16_t status;       /* response */
+    uint16_t keep_alive_s; /* response: Keep-Alive: timeout=N, 0 when unsaid or 0 */
+    uint64_t length;       /* HTTP_LENGTH: bytes of the body */
     struct slice method_name;
     struct slice target;
-    struct slice host;      /* value without blanks; len 0 when missing or empty */
-    uint32_t start;         /* request: where the request line begins, behind dropped empty lines (they are not
-                               forwarded); response: 0 */
-    uint32_t end;           /* first byte behind the head */
+    struct slice host; /* value without blanks; len 0 when missing or empty */
+    uint32_t start;    /* request: where the request line begins, behind dropped empty lines (they are not
+                          forwarded); response: 0 */
+    uint32_t end;      /* first byte behind the head */
 };
 
 /* Begin a head. */
@@ -71,8 +71,8 @@ enum parse http_request_parse(struct http_head *h, struct span buffer, uint32_t 
 /* The same for a response head. `asked` is the method of the request (HEAD has no body). A 1xx, 204 or 304 has no body;
  * the caller decides what a 101 means. PARSE_BAD: the answer is no valid HTTP; *why_out says which rule it broke (the
  * same words as for requests; the caller answers 502). */
-enum parse http_response_parse(struct http_head *h, struct span buffer, enum http_method asked,
-                               uint32_t head_bytes_max, enum reason *why_out) MUST_CHECK;
+enum parse http_response_parse(struct http_head *h, struct span buffer, enum http_method asked, uint32_t head_bytes_max,
+                               enum reason *why_out) MUST_CHECK;
 
 /* Walk the fields of a whole head: `head` is [start, end) of a parsed buffer; *at starts at 0. Fills name and value
  * (without blanks around it), false at the end. */

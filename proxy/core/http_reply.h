@@ -19,7 +19,8 @@ struct http_reply {
 };
 
 /* Write head and body; returns the length (always fits HTTP_REPLY_BYTES_MAX). Body: {"code":1,"message":"Session ID
- * unknown"} for REASON_SESSION_GONE, else code = the HTTP status. Adds Vary: Origin beside an origin that is not "*". */
+ * unknown"} for REASON_SESSION_GONE, else code = the HTTP status. Adds Vary: Origin beside an origin that is not "*".
+ */
 size_t http_reply_write(const struct http_reply *r, char out[HTTP_REPLY_BYTES_MAX]);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * learn - reads a handshake's response on its way past and finds the sid in it (PROTOCOL 16, 17).
  *
- * Pure (zlib inflates on the side). The client gets the original bytes; this looks at payload with chunk framing already
- * undone. One per handshake exchange, freed with it. Ceiling: EIO_OPEN_BYTES_MAX payload bytes after inflating.
+ * Pure (zlib inflates on the side). The client gets the original bytes; this looks at payload with chunk framing
+ * already undone. One per handshake exchange, freed with it. Ceiling: EIO_OPEN_BYTES_MAX payload bytes after inflating.
  */
 #ifndef SIOLB_CORE_LEARN_H
 #define SIOLB_CORE_LEARN_H
@@ -10,10 +10,10 @@
 #include "eio_open.h"
 
 enum learn_state {
-    LEARN_MORE,   /* nothing known yet */
-    LEARN_SID,    /* open->sid is known, ping values may follow */
-    LEARN_DONE,   /* all is known */
-    LEARN_FAILED  /* there is no open packet that can be read; learn_failure() says why */
+    LEARN_MORE,  /* nothing known yet */
+    LEARN_SID,   /* open->sid is known, ping values may follow */
+    LEARN_DONE,  /* all is known */
+    LEARN_FAILED /* there is no open packet that can be read; learn_failure() says why */
 };
 
 struct learn;

@@ -8,7 +8,7 @@
 
 enum metric {
 #define COUNTER(name, word, help) M_##name,
-#define GAUGE(name, word, help) M_##name,
+#define GAUGE(name, word, help)   M_##name,
 #include "metrics.def"
 #undef COUNTER
 #undef GAUGE

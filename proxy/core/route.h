@@ -18,10 +18,10 @@ enum route { ROUTE_NONE, ROUTE_KNOWN, ROUTE_COOKIE, ROUTE_UNKNOWN, ROUTE_NEW, RO
 struct route_ask {
     enum http_method method;
     const struct eio_target *target;
-    const struct span *paths;      /* the configured ones, indexed by target->path */
+    const struct span *paths; /* the configured ones, indexed by target->path */
     size_t path_count;
-    struct span cookie;            /* decoded value of the session cookie, empty: none */
-    bool cookie_handshakes;        /* follow the cookie for new handshakes too */
+    struct span cookie;     /* decoded value of the session cookie, empty: none */
+    bool cookie_handshakes; /* follow the cookie for new handshakes too */
     enum balance balance;
     uint64_t random;
     struct span client;            /* address bytes */
@@ -32,11 +32,11 @@ struct route_ask {
 
 struct route_answer {
     enum route route;
-    struct worker *worker;  /* NULL: none is available (ROUTE_NONE) */
-    uint64_t key;           /* of the query's sid in the sidmap; 0: the query has none */
-    uint16_t ttl_s;         /* of the session when known, else 0 */
-    bool is_handshake;      /* GET on a path, no sid, with a transport: a new session is to come */
-    bool may_teach;         /* ... by polling: its response is to be read (PROTOCOL 17.1) */
+    struct worker *worker; /* NULL: none is available (ROUTE_NONE) */
+    uint64_t key;          /* of the query's sid in the sidmap; 0: the query has none */
+    uint16_t ttl_s;        /* of the session when known, else 0 */
+    bool is_handshake;     /* GET on a path, no sid, with a transport: a new session is to come */
+    bool may_teach;        /* ... by polling: its response is to be read (PROTOCOL 17.1) */
 };
 
 /* slot_index[slot] = index of the worker in the fleet, or 0xffff. */

@@ -1,9 +1,9 @@
 /*
  * sidmap - which worker owns which Engine.IO session id (sid).
  *
- * Pure: lives in a flat region that the caller gives (anonymous zeroed memory, later a file mapped by several processes)
- * and takes the time from the caller (CLOCK_BOOTTIME seconds: entries outlive a process). A region of zeroes is an empty
- * table: nothing is formatted but the header. Stores keyed hashes, never sids: they are credentials.
+ * Pure: lives in a flat region that the caller gives (anonymous zeroed memory, later a file mapped by several
+ * processes) and takes the time from the caller (CLOCK_BOOTTIME seconds: entries outlive a process). A region of zeroes
+ * is an empty table: nothing is formatted but the header. Stores keyed hashes, never sids: they are credentials.
  *
  * Every field of an entry is one relaxed atomic store of 64 bits, and `check` = key XOR mix(value): a reader that meets
  * half-written entries (another writer, a crash between two stores) sees "absent", never another worker. When a probe
@@ -17,9 +17,9 @@
 
 #include "span.h"
 
-#define SIDMAP_SLOTS 1024        /* workers that a region can know at the same time */
-#define SIDMAP_SLOT_NONE 0xffffu
-#define SIDMAP_TTL_S_MAX 65535u
+#define SIDMAP_SLOTS       1024 /* workers that a region can know at the same time */
+#define SIDMAP_SLOT_NONE   0xffffu
+#define SIDMAP_TTL_S_MAX   65535u
 #define SIDMAP_ENTRIES_MIN 64u
 
 struct sidmap_header;
@@ -33,18 +33,18 @@ struct sidmap { /* a view; copying it is fine */
 
 /* What an entry says. */
 struct sidmap_owner {
-    uint16_t slot;        /* of the worker table */
-    uint32_t generation;  /* of the worker; 24 bits are kept */
-    uint16_t ttl_s;       /* lives this long without a request */
-    bool live;            /* counted as a live session; false: its websocket has closed, kept for exactness */
+    uint16_t slot;       /* of the worker table */
+    uint32_t generation; /* of the worker; 24 bits are kept */
+    uint16_t ttl_s;      /* lives this long without a request */
+    bool live;           /* counted as a live session; false: its websocket has closed, kept for exactness */
 };
 
 /* Bytes of a region for `entries` entries (a power of two, at least SIDMAP_ENTRIES_MIN). */
 size_t sidmap_region_bytes(uint32_t entries);
 
 /* Adopt `region` for `entries` entries: continue what it holds if it is ours, of the same size and boot, else format a
- * region of zeroes (*fresh_out = true). False: a region that is neither, or too small; nothing touched. The region stays
- * the caller's and must be 8-byte aligned. `hash_key` is used for a fresh region only. */
+ * region of zeroes (*fresh_out = true). False: a region that is neither, or too small; nothing touched. The region
+ * stays the caller's and must be 8-byte aligned. `hash_key` is used for a fresh region only. */
 bool sidmap_init(struct sidmap *m, void *region, size_t bytes, uint32_t entries, const uint64_t hash_key[2],
                  const uint8_t boot_id[16], bool *fresh_out) MUST_CHECK;
 
@@ -70,8 +70,8 @@ enum sidmap_learned {
 };
 
 /* Remember key -> owner (generation is taken from the slot). *old_out is set for REPLACED and EVICTED, and for NEW when
- * an expired entry that was still counted (`live`) lay in its place: *old_counted_out is true when *old_out was live, so
- * that the caller can count it down. For RENEWED *old_counted_out tells whether the entry was live before. */
+ * an expired entry that was still counted (`live`) lay in its place: *old_counted_out is true when *old_out was live,
+ * so that the caller can count it down. For RENEWED *old_counted_out tells whether the entry was live before. */
 enum sidmap_learned sidmap_learn(struct sidmap *m, uint64_t key, uint16_t slot, uint16_t ttl_s, uint32_t now_s,
                                  struct sidmap_owner *old_out, bool *old_counted_out) MUST_CHECK;
 

@@ -12,11 +12,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK                      __attribute__((warn_unused_result))
 #define PRINTF_LIKE(format_at, args_at) __attribute__((format(printf, format_at, args_at)))
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-#define FOR_EACH(row, rows) for (size_t row##_at = 0; row##_at < COUNT_OF(rows); row##_at++)
-#define BIT(n) (1u << (n))
+#define COUNT_OF(array)                 (sizeof(array) / sizeof((array)[0]))
+#define FOR_EACH(row, rows)             for (size_t row##_at = 0; row##_at < COUNT_OF(rows); row##_at++)
+#define BIT(n)                          (1u << (n))
 
 /* What a parser says of the bytes so far. */
 enum parse {
