@@ -1,0 +1,99 @@
+/*
+ * worker - one real Socket.IO worker process, driven over IPC by test/e2e/lib/fleet.mjs.
+ *
+ *   node worker.mjs '{"id":"w0","version":4,"servers":[{"path":"/socket.io/","cookie":true}]}'
+ *
+ * version 4 or 2; `servers` are Socket.IO servers on the one HTTP server, each with the options of its constructor.
+ * Counts what must never happen: `misroutes` (an unknown sid, or a message for a socket of another worker) and
+ * `disorder` (a message lost, repeated or out of order). GET /whoami answers with the worker's id.
+ *
+ * Every socket gets `worker` (id) at once, and understands:
+ *   say n owner payload  ->  said n payload   messages numbered from 0; owner: the id it was told
+ *   want count payload   ->  got n payload    that many, numbered from 0
+ *   take payload         ->  acknowledged with its size
+ *   give size            ->  acknowledged with that many bytes
+ */
+import { createHash } from "node:crypto";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+
+const require = createRequire(import.meta.url);
+const UNKNOWN_SID = 1;
+
+const { id, version, servers } = JSON.parse(process.argv[2]);
+const counters = { misroutes: 0, disorder: 0, connections: 0, disconnections: 0, messages: 0, requests: 0, probes: 0 };
+const notes = []; /* what the misroutes were, for the failure's message */
+const { Server } = version === 4 ? await import("socket.io") : { Server: require("socket.io-2") };
+
+function misroute(what) {
+  counters.misroutes++;
+  notes.push(`${id}: ${what}`);
+}
+
+const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
+
+function serve(socket) {
+  let next = 0;
+  counters.connections++;
+  socket.emit("worker", id);
+  socket.on("disconnect", () => counters.disconnections++);
+  socket.on("say", (n, owner, payload) => {
+    counters.messages++;
+    if (owner !== id) misroute(`message ${n} of a socket of ${owner}`);
+    if (n !== next) {
+      counters.disorder++;
+      notes.push(`${id}: message ${n} where ${next} was due`);
+    }
+    next = n + 1;
+    socket.emit("said", n, payload);
+  });
+  socket.on("want", (count, payload) => {
+    for (let n = 0; n < count; n++) socket.emit("got", n, payload);
+  });
+  socket.on("take", (payload, done) => done(Buffer.byteLength(payload), digest(payload)));
+  socket.on("give", (size, done) => done(Buffer.alloc(size, id)));
+  socket.on("give text", (size, done) => done("x".repeat(size)));
+  socket.on("leave", () => socket.disconnect(true));
+}
+
+/* engine.io 3 has no "connection_error" event: look at the verdict itself. */
+function countUnknownSids(engine) {
+  if (version === 4) {
+    engine.on("connection_error", (error) => {
+      if (error.code !== UNKNOWN_SID) return;
+      if (error.context?.sid === "-") counters.probes++; /* a health check's question, not a client's */
+      else misroute(`unknown sid in ${error.req.method} ${error.req.url}`);
+    });
+    return;
+  }
+  const verify = engine.verify.bind(engine);
+  engine.verify = (req, upgrade, done) =>
+    verify(req, upgrade, (code, success) => {
+      if (!success && code === UNKNOWN_SID) misroute(`unknown sid in ${req.method} ${req.url}`);
+      done(code, success);
+    });
+}
+
+const http = createServer((req, res) => {
+  counters.requests++;
+  const known = req.url.startsWith("/whoami");
+  res.writeHead(known ? 200 : 404, { "Content-Type": "text/plain" });
+  res.end(known ? id : "not here");
+});
+const ios = servers.map((options) => {
+  const io = new Server(http, { serveClient: false, ...options });
+  countUnknownSids(version === 4 ? io.engine : io.eio);
+  io.on("connection", serve);
+  return io;
+});
+
+const answers = {
+  counters: () => ({ ...counters, notes }),
+  emit: (event, ...args) => ios.forEach((io) => io.emit(event, ...args)),
+  sids: () => ios.flatMap((io) => Object.keys((version === 4 ? io.engine : io.eio).clients)),
+  forget: () => ios.forEach((io) => (version === 4 ? io.engine : io.eio).close()),
+};
+
+process.on("message", ({ ask, args, number }) => process.send({ number, answer: answers[ask](...args) ?? null }));
+process.on("disconnect", () => process.exit(0)); /* the test is over, or gone */
+http.listen(0, "127.0.0.1", () => process.send({ port: http.address().port }));
