@@ -18,8 +18,8 @@ struct balance_ask {
 };
 
 /* The worker for a newcomer, or NULL when nobody takes newcomers. When everybody who could is cooling after a *refused*
- * connect, the one whose cooling ends first is tried all the same: a refusal costs nothing, and a fleet of one that
- * restarts must not be shut out for seconds after it came back. */
+ * connect, the one whose cooling ends first is tried all the same (an absent one last): a refusal costs nothing, and a
+ * fleet of one that restarts must not be shut out for seconds after it came back. */
 struct worker *balance_pick(struct fleet *f, const struct balance_ask *ask);
 
 /* Rendezvous (highest random weight) hash of `bytes` over the workers that are up and not cooling, weights honoured;

@@ -25,6 +25,7 @@ struct worker {
     uint8_t state;       /* enum worker_state */
     bool is_in_range;    /* named by a range: refused at start means absent, no alarm */
     bool was_up;         /* a connect succeeded since the last refusal */
+    bool was_ever_up;    /* a connect succeeded at any time: a refused port of a range is no longer just absent */
     bool is_cooling;     /* refused or timed out; newcomers wait until cooling_until_ms */
     bool timed_out;      /* ... because a connect timed out, rather than being refused */
     uint32_t backoff_ms; /* the last cooling period */
@@ -34,6 +35,7 @@ struct worker {
     uint32_t tunnels;      /* all */
     uint32_t exchanges;    /* in flight */
     uint32_t newcomers;    /* handshakes sent whose sid is not learned yet: they weigh as sessions for `least` */
+    int32_t credit;        /* of smooth round-robin: what it is owed, in weights; written by balance only */
 };
 
 struct fleet {
@@ -50,14 +52,17 @@ void fleet_fini(struct fleet *f);
  * connect tries it: fleet_note_trying starts the next period so that only one does). */
 bool fleet_takes_newcomers(const struct worker *w, uint64_t now_ms);
 
-/* A connect to a worker that cools is under way: nobody else tries it until it ended. */
+/* A connect to a worker is under way: if its cooling is over, the next period (twice as long) starts, so that nobody
+ * else tries it meanwhile. Without effect on a worker that does not cool, or whose period still runs. */
 void fleet_note_trying(struct worker *w, uint64_t now_ms);
 
-/* A connect was refused or timed out: cools for 1 s, doubled up to 8 s. True: the worker was up until now, so that its
+/* A connect was refused or timed out: cools for 1 s, doubled up to 8 s; while a period runs further failures do not
+ * lengthen it. A port of a range that was never up becomes absent. True: the worker was up until now, so that its
  * generation has to rise (refused only: a timed-out one may come back with all its sessions). */
 bool fleet_note_refused(struct worker *w, bool timed_out, uint64_t now_ms) MUST_CHECK;
 
-/* A connect succeeded. True: it was not known to be up before (worth a log line). */
+/* A connect succeeded: the cooling is over, an absent worker is up. True: it was not known to be up before (worth a log
+ * line). Down by checks and draining stay as they are. */
 bool fleet_note_connected(struct worker *w);
 
 /* What `least` and `p2c` compare, by weight: sessions + lone_tunnels + newcomers. */
