@@ -2,22 +2,21 @@
  * http_body - where a message body ends: by length, by chunks, at the close, or at once.
  *
  * Pure; keeps no bytes. It tells for each piece how much of it belongs to the body as it is on the wire, and where the
- * payload in it is. Chunk syntax is strict (DESIGN 8): 1 to 16 hex digits after leading zeros, CRLF exact, extensions
- * and trailers bounded and free of control bytes (RFC 9112 7.1).
+ * payload in it is. Chunk syntax is strict (DESIGN 8): 1 to 16 hex digits after leading zeros and at most 2^63-1,
+ * CRLF exact, extensions and trailers bounded and free of control bytes, trailers shaped like fields (RFC 9112 7.1).
  */
 #ifndef SIOLB_CORE_HTTP_BODY_H
 #define SIOLB_CORE_HTTP_BODY_H
 
 #include "http_head.h"
 
-#define HTTP_CHUNK_EXTRA_MAX 8192 /* bytes of extensions of one chunk, of leading zeros, or of all trailers */
+#define HTTP_CHUNK_EXTRA_MAX 8192 /* bytes of one chunk's leading zeros and extensions, or of all trailers */
 
 struct http_body {
-    uint64_t left;  /* payload bytes of the length, or of the current chunk */
-    uint32_t extra; /* bytes of extension or trailer so far */
+    uint64_t left;  /* payload bytes of the length, or of the current chunk (also while its size is being read) */
+    uint32_t extra; /* bytes so far of what HTTP_CHUNK_EXTRA_MAX bounds */
     uint8_t framing;
     uint8_t state;
-    uint8_t digits;
 };
 
 void http_body_init(struct http_body *b, enum http_framing framing, uint64_t length);

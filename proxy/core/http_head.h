@@ -17,7 +17,7 @@
 
 enum http_method { HTTP_METHOD_OTHER, HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OPTIONS };
 
-/* How the end of a body is told (RFC 9112 6.3). */
+/* How the end of a body is told (RFC 9112 6.3). `Content-Length: 0` is HTTP_NO_BODY with the fact HTTP_HAS_LENGTH. */
 enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED, HTTP_UNTIL_CLOSE };
 
 /* Facts of a head, bits of http_head.facts. */
@@ -38,7 +38,7 @@ enum {
 struct http_head {
     /* progress, the parser's own */
     uint32_t line;    /* start of the first line that is not judged yet */
-    uint32_t scanned; /* no line feed in [line, scanned) */
+    uint32_t scanned; /* no control byte but tabs in [line, scanned) */
     uint16_t fields;  /* judged so far */
     uint8_t phase;
     uint8_t seen; /* fields that may come once */
@@ -49,7 +49,7 @@ struct http_head {
     uint16_t facts;        /* HTTP_SAYS_CLOSE ... */
     uint16_t status;       /* response */
     uint16_t keep_alive_s; /* response: Keep-Alive: timeout=N, 0 when unsaid or 0 */
-    uint64_t length;       /* HTTP_LENGTH: bytes of the body */
+    uint64_t length;       /* what Content-Length says; the bytes of the body when framing is HTTP_LENGTH */
     struct slice method_name;
     struct slice target;
     struct slice host; /* value without blanks; len 0 when missing or empty */
@@ -62,9 +62,10 @@ struct http_head {
 void http_head_init(struct http_head *h);
 
 /* Judge what has arrived of a request head: `buffer` holds all bytes since the start of the head, and may hold more
- * behind it. head_bytes_max: ceiling for [start, end).
- * PARSE_BAD: *why_out is a reason with an HTTP status (400, 405, 414, 431, 505), nothing else in *h may be used. An
- * offence is told as soon as the line that holds it is whole, or earlier where the bytes cannot become right. */
+ * behind it. head_bytes_max: ceiling for [start, end); nothing behind it is looked at, and once that many bytes are
+ * there the answer is never PARSE_MORE. A target that does not end within it is REASON_TARGET_TOO_LONG. PARSE_BAD:
+ * *why_out is a reason with an HTTP status (400, 405, 414, 431, 505), nothing else in *h may be used. An offence is
+ * told as soon as the line that holds it is whole, or earlier where the bytes cannot become right. */
 enum parse http_request_parse(struct http_head *h, struct span buffer, uint32_t head_bytes_max,
                               enum reason *why_out) MUST_CHECK;
 
