@@ -1,0 +1,88 @@
+/*
+ * http - plain HTTP, client and worker side: one request with all of its answer; workers inside the test's process.
+ */
+import { once } from "node:events";
+import http from "node:http";
+
+import { defer, within } from "./defer.mjs";
+
+const ANSWER_MS = 30_000;
+
+/** A keep-alive agent with at most `sockets` connections, closed when the test is over. */
+export function agent(t, sockets = Infinity) {
+  const made = new http.Agent({ keepAlive: true, maxSockets: sockets, maxFreeSockets: 256 });
+  defer(t, () => made.destroy());
+  return made;
+}
+
+/**
+ * One request: {status, headers, body, text}; rejects when the connection ends before the answer is whole. Options are
+ * those of http.request and `body`.
+ */
+export function request(url, { body, ...options } = {}) {
+  const answer = new Promise((resolve, reject) => {
+    const req = http.request(url, options, (res) => {
+      const chunks = [];
+      res.on("data", (chunk) => chunks.push(chunk));
+      res.on("error", reject);
+      res.on("end", () => {
+        const bytes = Buffer.concat(chunks);
+        resolve({ status: res.statusCode, headers: res.headers, body: bytes, text: bytes.toString() });
+      });
+    });
+    req.on("error", reject);
+    req.end(body);
+  });
+  return within(ANSWER_MS, `${options.method ?? "GET"} ${url}`, answer);
+}
+
+/** `count` in order, one after the other. */
+export async function requestEach(count, make) {
+  const answers = [];
+  for (let n = 0; n < count; n++) answers.push(await make(n));
+  return answers;
+}
+
+/** An Engine.IO 4 open packet as a polling body. */
+export function openPacket(sid, more = {}) {
+  return `0${JSON.stringify({ sid, upgrades: [], pingInterval: 25000, pingTimeout: 20000, maxPayload: 1e6, ...more })}`;
+}
+
+/** How often each worker answered: { w0: 10, w1: 10 }; `answers` carry the worker's id in the header x-worker. */
+export function tally(answers) {
+  const counts = {};
+  for (const { headers } of answers) counts[headers["x-worker"]] = (counts[headers["x-worker"]] ?? 0) + 1;
+  return counts;
+}
+
+/**
+ * `count` plain HTTP workers: `answer(req, res, worker)`; without it every request is answered with the worker's id,
+ * and one without a sid for /socket.io/ with an open packet. Every answer has the header x-worker.
+ */
+export async function webWorkers(t, count, answer) {
+  let sessions = 0;
+  const standard = (req, res, worker) => {
+    const is_handshake = req.url.startsWith("/socket.io/?") && !/[?&]sid=/.test(req.url);
+    res.end(is_handshake ? openPacket(`${worker.id}-session-${sessions++}-of-test`) : worker.id);
+  };
+  const workers = [];
+  for (let n = 0; n < count; n++) {
+    const worker = { id: `w${n}`, requests: [] };
+    const server = http.createServer((req, res) => {
+      worker.requests.push(req);
+      res.setHeader("x-worker", worker.id);
+      (answer ?? standard)(req, res, worker);
+    });
+    const close = async () => {
+      if (!server.listening) return;
+      server.close();
+      server.closeAllConnections();
+      await once(server, "close");
+    };
+    defer(t, close);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    workers.push(Object.assign(worker, { close, server, port: server.address().port, address: `127.0.0.1:${server.address().port}` }));
+  }
+  return workers;
+}
