@@ -57,7 +57,7 @@ struct config {
     struct config_worker *workers;
     size_t worker_count;
     /* [sticky] */
-    uint64_t sessions; /* entries of the sidmap; 0: 16 x connections, at most 262144 */
+    uint64_t sessions; /* entries of the sidmap, a power of two; 0: 16 x connections, at most 262144 */
     char *cookie;      /* name, "" for none */
     bool cookie_handshakes;
     int sid_repeated; /* enum eio_repeated */

@@ -1,0 +1,13 @@
+/*
+ * print - the texts that are made from the table of settings. config_print and config_print_defaults are in config.h,
+ * for everybody; this one is for the documentation.
+ */
+#ifndef SIOLB_CONFIG_PRINT_H
+#define SIOLB_CONFIG_PRINT_H
+
+#include <stdio.h>
+
+/* docs/CONFIG.md (siolb --print-config-md). */
+void config_print_markdown(FILE *out);
+
+#endif
