@@ -15,11 +15,12 @@ import readline from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-const HELP = `usage: test/bench/run [--quick] [--only NAME,...] [--proxies NAME,...] [--rounds N]
+const HELP = `usage: test/bench/run [--quick] [--only NAME,...] [--proxies NAME,...] [--rounds N] [--cpus N,N]
 
   --quick     few short rounds: under a minute, for iterating
   --only      scenarios: poll echo64 echo8k lone idle
   --proxies   floor siolb nginx haproxy
+  --cpus      of the proxy, and of clients and workers; the same twice: fewer wake-ups, and less noise where others work
 
 The result is printed and written to build/bench/result.md. Exit status 1: something failed or was left out.`;
 
@@ -32,6 +33,7 @@ const { values: option } = parseArgs({
     only: { type: "string", default: "poll,echo64,echo8k,lone,idle" },
     proxies: { type: "string", default: "floor,siolb,nginx,haproxy" },
     rounds: { type: "string" },
+    cpus: { type: "string", default: os.availableParallelism() > 1 ? "0,1" : "0,0" },
     help: { type: "boolean", short: "h", default: false },
   },
 });
@@ -44,7 +46,7 @@ const WORKERS = 4;
 const READY_MS = 10_000;
 const rounds = Number(option.rounds ?? (option.quick ? 3 : 9));
 const share = option.quick ? 1 / 3 : 1; // of the units
-const [PROXY_CPU, OTHERS_CPU] = os.availableParallelism() > 1 ? ["0", "1"] : [null, null];
+const [PROXY_CPU, OTHERS_CPU] = option.cpus.split(",");
 
 // Each scenario is a mode of the load program; `units` is what one slice takes.
 const scenarios = [
@@ -105,8 +107,7 @@ function complain(text) {
 }
 
 function start(command, cpu, stdout) {
-  const words = (cpu === null ? command : ["taskset", "-c", cpu, ...command]).map(String);
-  const child = spawn(words[0], words.slice(1), { stdio: ["ignore", stdout, "inherit"] });
+  const child = spawn("taskset", ["-c", cpu, ...command].map(String), { stdio: ["ignore", stdout, "inherit"] });
   children.add(child);
   child.ended = new Promise((resolve) => {
     child.on("error", (error) => resolve(error.message));
@@ -235,8 +236,8 @@ function machine() {
   const system = fs.readFileSync("/etc/os-release", "utf8").match(/^PRETTY_NAME="(.*)"/m)?.[1] ?? "Linux";
   return (
     `${cpus.length} x ${cpus[0].model.trim()}, ${memory} GiB, ${system}, kernel ${os.release().split("-")[0]}; ` +
-    `${versions.join("; ")}. ${rounds} rounds; ` +
-    (PROXY_CPU === null ? "one CPU for all." : `proxy on CPU ${PROXY_CPU}, clients and workers on CPU ${OTHERS_CPU}.`)
+    `${versions.join("; ")}. ${rounds} rounds, load average ${os.loadavg()[0].toFixed(1)} before; ` +
+    (PROXY_CPU === OTHERS_CPU ? "one CPU for all." : "the proxy on one CPU, clients and workers on another.")
   );
 }
 
@@ -274,13 +275,14 @@ for (const proxy of [...proxies])
     complain(`${proxy.name}: no ${proxy.program}, left out`);
     proxies.splice(proxies.indexOf(proxy), 1);
   }
+const facts = machine();
 const worker = start([path.join(out, "worker"), WORKERS], OTHERS_CPU, "pipe");
 const ports = (await firstLine(worker)).replace("ports=", "").split(",").map(Number);
 const work = await measureWork(ports);
 const idle = option.only.split(",").includes("idle") ? await measureIdle(ports) : null;
 await stop(worker);
 
-const text = [machine(), "", ...table(work, idle), ""].join("\n");
+const text = [facts, "", ...table(work, idle), ""].join("\n");
 fs.writeFileSync(path.join(out, "result.md"), text);
 console.log(`\n${text}`);
 process.exitCode = complete ? 0 : 1;

@@ -82,7 +82,7 @@ int listen_open(uint16_t port)
 
 uint16_t listen_port(int fd)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address = {0};
     socklen_t bytes = sizeof address;
     if (getsockname(fd, (struct sockaddr *)&address, &bytes) != 0)
         die("getsockname: %s", strerror(errno));

@@ -66,6 +66,22 @@ static char shared[SHARED_BYTES];
 
 /* The meter. */
 
+/* The number behind `word` at the start of a line of a file in /proc. */
+static uint64_t figure_in(const char *path, const char *word)
+{
+    char line[256];
+    const size_t word_len = strlen(word);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        die("%s: %s", path, strerror(errno));
+    while (fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, word, word_len) == 0) {
+            fclose(file);
+            return strtoull(line + word_len, NULL, 10);
+        }
+    die("%s: no line \"%s\"", path, word);
+}
+
 static uint64_t cpu_ns_of(const char *pid)
 {
     char pattern[64];
@@ -74,34 +90,17 @@ static uint64_t cpu_ns_of(const char *pid)
     if (glob(pattern, 0, NULL, &found) != 0)
         die("no process %s", pid);
     uint64_t sum = 0;
-    for (size_t at = 0; at < found.gl_pathc; at++) {
-        unsigned long long ns;
-        FILE *file = fopen(found.gl_pathv[at], "r");
-        if (file == NULL || fscanf(file, "%llu", &ns) != 1)
-            die("%s: no figure", found.gl_pathv[at]);
-        fclose(file);
-        sum += ns;
-    }
+    for (size_t at = 0; at < found.gl_pathc; at++)
+        sum += figure_in(found.gl_pathv[at], "");
     globfree(&found);
     return sum;
 }
 
-static uint64_t memory_of(const char *pid, const char *row)
+static uint64_t memory_of(const char *pid, const char *word)
 {
-    char path[64], line[256];
+    char path[64];
     snprintf(path, sizeof path, "/proc/%s/smaps_rollup", pid);
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
-        die("%s: %s", path, strerror(errno));
-    unsigned long long kib = 0;
-    const size_t row_len = strlen(row);
-    while (fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, row, row_len) == 0 && sscanf(line + row_len, " %llu kB", &kib) == 1)
-            break;
-    fclose(file);
-    if (kib == 0)
-        die("%s: no %s", path, row);
-    return kib * 1024;
+    return figure_in(path, word) * 1024;
 }
 
 static uint64_t cpu_ns(const struct load *l)
@@ -112,11 +111,11 @@ static uint64_t cpu_ns(const struct load *l)
     return sum;
 }
 
-static uint64_t memory(const struct load *l, const char *row)
+static uint64_t memory(const struct load *l, const char *word)
 {
     uint64_t sum = 0;
     for (char **pid = l->pids; *pid != NULL; pid++)
-        sum += memory_of(*pid, row);
+        sum += memory_of(*pid, word);
     return sum;
 }
 
@@ -328,13 +327,15 @@ static void stay_idle(struct load *l)
 }
 
 /* Leave with RST: no port stays in TIME_WAIT for the next round. */
-static void close_all(const struct load *l)
+static void close_all(struct load *l)
 {
     const struct linger now = {.l_onoff = 1, .l_linger = 0};
     for (unsigned long at = 0; at < l->connections; at++) {
         setsockopt(l->clients[at].fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
         close(l->clients[at].fd);
     }
+    free(l->clients);
+    free(l->message);
 }
 
 int main(int argc, char **argv)
@@ -348,8 +349,8 @@ int main(int argc, char **argv)
     alarm(SECONDS_MAX);
     struct load l = {
         .port = (uint16_t)number_from(argv[2], "port", UINT16_MAX),
-        .connections = number_from(argv[3], "connections", 1000 * 1000),
-        .units = is_poll || is_echo ? number_from(argv[4], "units", 100 * 1000 * 1000) : 0,
+        .connections = number_from(argv[3], "connections", 1000ul * 1000),
+        .units = is_poll || is_echo ? number_from(argv[4], "units", 100ul * 1000 * 1000) : 0,
         .message_bytes = is_echo ? number_from(argv[5], "bytes", UINT16_MAX) : 0,
         .pids = argv + first_pid,
     };
