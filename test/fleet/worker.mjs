@@ -3,7 +3,8 @@
  *
  *   node worker.mjs '{"id":"w0","version":4,"servers":[{"path":"/socket.io/","cookie":true}]}'
  *
- * version 4 or 2; `servers` are Socket.IO servers on the one HTTP server, each with the options of its constructor.
+ * version 4 or 2; `servers` are Socket.IO servers on the one HTTP server, each with the options of its constructor and
+ * `sids`: "own" makes sids of characters that clients have to escape.
  * Counts what must never happen: `misroutes` (an unknown sid, or a message for a socket of another worker) and
  * `disorder` (a message lost, repeated or out of order). GET /whoami answers with the worker's id.
  *
@@ -13,7 +14,7 @@
  *   take payload         ->  acknowledged with its size
  *   give size            ->  acknowledged with that many bytes
  */
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 
@@ -80,9 +81,11 @@ const http = createServer((req, res) => {
   res.writeHead(known ? 200 : 404, { "Content-Type": "text/plain" });
   res.end(known ? id : "not here");
 });
-const ios = servers.map((options) => {
+const ios = servers.map(({ sids, ...options }) => {
   const io = new Server(http, { serveClient: false, ...options });
-  countUnknownSids(version === 4 ? io.engine : io.eio);
+  const engine = version === 4 ? io.engine : io.eio;
+  countUnknownSids(engine);
+  if (sids === "own") engine.generateId = () => `${id} ß+ %2F&=#?" ${randomUUID()}`;
   io.on("connection", serve);
   return io;
 });
