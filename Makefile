@@ -93,9 +93,18 @@ $(LOOP): $(B)/loop/%: $(B)/test/loop/%.o $(LOOP_OBJ) $(B)/libsiolbcore.a
 $(FUZZ): $(B)/%: $(B)/test/fuzz/%.o $(B)/libsiolbcore.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
+.PHONY: programs
+programs: $(UNIT) $(LOOP) # the tests, built and not run
+
 -include $(shell test ! -d $(B) || find $(B) -name '*.d')
 
 # ---- testing ---------------------------------------------------------------------------------------------------------
+
+# A test that runs the ASan binary needs several times the memory and time of its release; those whose first lines say
+# "not under ASan" (they count system calls, or measure) stay out.
+E2E_CORE = $(shell grep -L -i 'not under asan' $(E2E))
+export UBSAN_OPTIONS ?= print_stacktrace=1
+export ASAN_OPTIONS  ?= detect_stack_use_after_return=1:strict_string_checks=1
 
 unit: $(UNIT) ## build and run the unit tests (pure code)
 	scripts/run-tests $(UNIT)
@@ -103,17 +112,106 @@ unit: $(UNIT) ## build and run the unit tests (pure code)
 loop: $(LOOP) ## build and run the loop tests (event loop on socketpairs)
 	scripts/run-tests $(LOOP)
 
-fuzz: ## fuzz each target for FUZZ_S seconds (10) over its corpus
+e2e: $(B)/siolb ## run the end-to-end tests (real Socket.IO clients and workers); E2E=file picks
+	SIOLB=$(abspath $(B)/siolb) scripts/run-e2e $(E2E)
+
+.PHONY: e2e-core
+e2e-core: $(B)/siolb
+	SIOLB=$(abspath $(B)/siolb) scripts/run-e2e $(E2E_CORE)
+
+asan: ## unit, loop and core e2e tests under AddressSanitizer and UBSan
+	+$(MAKE) VARIANT=asan unit
+	+$(MAKE) VARIANT=asan loop
+	+$(MAKE) VARIANT=asan e2e-core
+
+fuzz: ## fuzz every target for FUZZ_S seconds (10) over its corpus
 	+$(MAKE) VARIANT=fuzz fuzz-targets
 	scripts/fuzz $(FUZZ_S)
 
 .PHONY: fuzz-targets
 fuzz-targets: $(FUZZ)
 
+test: ## set-up, build, all tests, ASan, lint, short fuzz: what CI runs
+	scripts/test
+
+bench: $(B)/siolb ## CPU and memory beside nginx and HAProxy
+	scripts/setup bench
+	test/bench/run
+
+nightly: $(UNIT) $(LOOP) ## the long checks: valgrind, ten minutes of fuzz a target, bench
+	scripts/setup bench
+	scripts/run-tests --valgrind $(UNIT) $(LOOP)
+	+$(MAKE) fuzz FUZZ_S=600
+	+$(MAKE) bench
+
+# ---- linting ---------------------------------------------------------------------------------------------------------
+
+# Each check that looks at one file leaves a stamp, so that only what changed is looked at again.
+L := build/lint
+TIDY_SRC := $(CORE_SRC) $(SHELL_SRC)
+SCRIPTS  := $(shell grep -lE '^\#!.*bash' scripts/* scripts/hooks/* .ci/* test/bench/* 2>/dev/null)
+
+.PHONY: lint-format lint-shell lint-layers lint-docs lint-cppcheck
+lint: lint-format lint-shell lint-layers lint-docs $(HEADERS:%=$(L)/%.alone) lint-cppcheck $(TIDY_SRC:%=$(L)/%.tidy) ## format, clang-tidy, cppcheck, layers, headers, scripts, docs
+
+lint-format:
+	clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
+
+lint-shell:
+	shellcheck $(SCRIPTS)
+
+lint-layers: $(B)/libsiolbcore.a $(B)/proxy/tunnel.o
+	scripts/with-node scripts/check-layers $(B)
+
+# What is made from the table of settings is what the repo has.
+lint-docs: $(B)/siolb
+	$(B)/siolb --print-defaults | diff -u siolb.ini.example -
+	$(B)/siolb --print-config-md | diff -u docs/CONFIG.md -
+
+lint-cppcheck:
+	@mkdir -p $(L)/cppcheck
+	cppcheck --quiet --error-exitcode=1 --std=c11 -D_GNU_SOURCE --enable=warning,performance,portability \
+		--inline-suppr --suppressions-list=.cppcheck --cppcheck-build-dir=$(L)/cppcheck -j 2 $(TIDY_SRC)
+
+$(L)/%.h.alone: %.h $(HEADERS)
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -fsyntax-only -x c $<
+	@touch $@
+
+$(L)/%.c.tidy: %.c .clang-tidy $(HEADERS)
+	@mkdir -p $(@D)
+	clang-tidy --quiet $< -- -std=c11 -D_GNU_SOURCE 2>$@.log || { cat $@.log; false; }
+	@touch $@
+
 # ---- the rest --------------------------------------------------------------------------------------------------------
+
+format: ## clang-format all C
+	clang-format -i $(SOURCES) $(HEADERS)
+
+.PHONY: docs
+docs: $(B)/siolb ## write siolb.ini.example and docs/CONFIG.md from the table of settings
+	$(B)/siolb --print-defaults >siolb.ini.example
+	$(B)/siolb --print-config-md >docs/CONFIG.md
+
+demo: ## four chat workers and siolb on port 8080
+	scripts/demo
+
+static: ## build build/static/siolb without shared libraries
+	+$(MAKE) VARIANT=static all
+
+install: $(B)/siolb ## install below $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(B)/siolb $(DESTDIR)$(PREFIX)/bin/siolb
+	install -D -m 644 siolb.ini.example $(DESTDIR)$(PREFIX)/share/doc/siolb/siolb.ini.example
+	$(foreach page,$(wildcard docs/*.[1-8]),install -D -m 644 $(page) \
+		$(DESTDIR)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page))$(newline))
+
+define newline
+
+
+endef
 
 clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
