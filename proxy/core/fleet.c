@@ -71,7 +71,6 @@ bool fleet_note_connected(struct worker *w)
     w->was_ever_up = true;
     w->is_cooling = false;
     w->timed_out = false;
-    w->backoff_ms = 0;
     if (w->state == WORKER_ABSENT)
         w->state = WORKER_UP;
     return is_news;

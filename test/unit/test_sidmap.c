@@ -561,6 +561,25 @@ static void words_of_different_writers_never_name_another_worker(void **state)
     }
 }
 
+static void a_half_cleared_place_counts_for_nobody(void **state)
+{
+    (void)state;
+    struct sidmap m = fresh_map(ENTRIES);
+    uint16_t slot = sidmap_slot(&m, 1);
+    assert_int_equal(learn(&m, 5, slot, 45, 100), SIDMAP_NEW);
+    raw_entry(&m, 5)[1] = 0; /* the writer died between two stores of forgetting */
+    assert_false(is_known(&m, 5, 100));
+    struct gone g = {0, 0};
+    uint32_t cursor = 0;
+    sidmap_sweep(&m, &cursor, ENTRIES, 200, on_gone, &g);
+    assert_int_equal(g.count, 0);
+    struct sidmap_owner old;
+    bool old_counted;
+    assert_int_equal(sidmap_learn(&m, 5, slot, 45, 100, &old, &old_counted), SIDMAP_NEW);
+    assert_false(old_counted);
+    assert_int_equal(slot_of(&m, 5, 100), slot);
+}
+
 static void a_region_of_noise_names_no_worker_and_no_place_outside(void **state)
 {
     (void)state;
@@ -695,6 +714,7 @@ int main(void)
         cmocka_unit_test(forgetting_tells_whether_the_session_still_counted),
         cmocka_unit_test(a_sweep_forgets_the_dead_and_tells_of_each),
         cmocka_unit_test(words_of_different_writers_never_name_another_worker),
+        cmocka_unit_test(a_half_cleared_place_counts_for_nobody),
         cmocka_unit_test(a_region_of_noise_names_no_worker_and_no_place_outside),
         cmocka_unit_test(two_threads_on_one_region_never_see_a_wrong_owner),
     };
