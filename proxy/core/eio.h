@@ -3,7 +3,9 @@
  *
  * Pure. Decodes as the worker will: the path matches by prefix on the raw target; the query ends at '#'; names and
  * values are percent-decoded and '+' is a blank; of a repeated parameter the last one counts (Node) or the first
- * (Python), as configured; an empty sid is no sid.
+ * (Python), as configured; an empty sid is no sid. With "last" the last one counts even if it is empty (`sid=a&sid=`
+ * has no sid), with "first" empty ones do not exist (parse_qs drops them); the transport likewise. Decoded bytes stay
+ * as they are: what is no UTF-8 is not replaced, a sid is opaque (PROTOCOL 2).
  */
 #ifndef SIOLB_CORE_EIO_H
 #define SIOLB_CORE_EIO_H
@@ -38,7 +40,7 @@ static inline struct span eio_sid(const struct eio_target *t)
 }
 
 /* Is it Engine.IO on a path that is not configured: EIO= and transport= there, path unknown? *path_out: the part of the
- * target before '?', for the hint. */
+ * target before '?', for the hint. An absolute-form target is none: its path could not be configured either. */
 bool eio_looks_misplaced(const struct eio_target *t, struct span target, struct span *path_out);
 
 /* How a sid may be shown: at most six characters and at most a third of it, others than [A-Za-z0-9_-] as '?', then

@@ -22,13 +22,16 @@ struct eio_open {
     char sid[SID_BYTES_MAX];
 };
 
-/* Look at all payload bytes so far. PARSE_OK: the packet's JSON object is whole, all values are set, sid_len > 0.
- * PARSE_MORE: may still become one; sid_len > 0 as soon as the top-level sid is complete, so that it can be learned
- * before those bytes go on. PARSE_BAD: no open packet, or one without a usable sid. */
+/* Look at all payload bytes so far. PARSE_OK: the packet's JSON object is whole, all values are set, sid_len > 0; what
+ * follows is not looked at. PARSE_MORE: may still become one; sid_len > 0 as soon as a top-level sid is complete, so
+ * that it can be learned before those bytes go on (a second "sid" in the object would replace it, as in JSON.parse).
+ * PARSE_BAD: no open packet, or one without a usable sid; sid_len is 0. Only the first EIO_OPEN_BYTES_MAX bytes are
+ * looked at: when they are PARSE_MORE, the caller gives up. */
 enum parse eio_open_parse(struct span payload, struct eio_open *out) MUST_CHECK;
 
-/* The same for the first websocket frame of a worker: an unmasked final text frame with an open packet (PROTOCOL 6).
- * `bytes` are all bytes since the end of the 101 head. */
+/* The same for the first websocket frame of a worker: an unmasked final text frame with an open packet and no more
+ * (PROTOCOL 6). `bytes` are all bytes since the end of the 101 head. Never PARSE_MORE with EIO_OPEN_BYTES_MAX + 4
+ * bytes: a longer frame is bad at once. */
 enum parse eio_open_parse_frame(struct span bytes, struct eio_open *out) MUST_CHECK;
 
 #endif

@@ -12,7 +12,7 @@
 enum learn_state {
     LEARN_MORE,  /* nothing known yet */
     LEARN_SID,   /* open->sid is known, ping values may follow */
-    LEARN_DONE,  /* all is known */
+    LEARN_DONE,  /* all is known; or the ceiling is reached, and the sid is known */
     LEARN_FAILED /* there is no open packet that can be read; learn_failure() says why */
 };
 
@@ -23,13 +23,14 @@ struct learn;
 struct learn *learn_new(struct span content_encoding) MUST_CHECK;
 void learn_free(struct learn *l); /* NULL is fine */
 
-/* Feed the next payload bytes, before they go on to the client. */
+/* Feed the next payload bytes, before they go on to the client. LEARN_DONE and LEARN_FAILED are final. */
 enum learn_state learn_feed(struct learn *l, struct span payload);
 
 /* What is known so far; valid until learn_free. */
 const struct eio_open *learn_open(const struct learn *l);
 
-/* Why it failed: "encoded" (a coding we cannot undo, or a broken stream), "not-open" (no open packet), "too-long". */
+/* Why it failed: "encoded" (a coding we cannot undo, or a broken stream), "not-open" (no open packet; also when asked
+ * while it was not decided: the body ended too early), "too-long". */
 const char *learn_failure(const struct learn *l);
 
 #endif
