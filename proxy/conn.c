@@ -1,0 +1,511 @@
+#include "conn.h"
+
+#include "access.h"
+#include "clock.h"
+#include "core/http_reply.h"
+#include "exchange.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define STEPS_PER_TURN   16         /* then the others get their turn */
+#define LINGER_MS        2000u      /* how long a refused client may take to read the reply */
+#define LINGER_BYTES_MAX (1u << 20) /* ... and how much it may still send */
+#define RETRY_AFTER_S    1u
+#define LOOK_AGAIN_AT    2 /* sweeps without an event */
+
+/*  state      waits for                            deadline                        may become
+ *  HEAD       a whole request head                 head, or keepalive between two  EXCHANGE CLOSING CLOSED
+ *  EXCHANGE   exchange.c to finish                 its own                         HEAD CLOSING CLOSED
+ *  CLOSING    our last bytes to go out, then the   linger                          CLOSED
+ *             client's FIN
+ *  CLOSED     the reaper                           none                            -          */
+enum conn_state { CONN_HEAD, CONN_EXCHANGE, CONN_CLOSING, CONN_CLOSED, CONN_STATES };
+
+static const uint8_t conn_may_enter[CONN_STATES] = {
+    [CONN_HEAD] = BIT(CONN_EXCHANGE) | BIT(CONN_CLOSING) | BIT(CONN_CLOSED),
+    [CONN_EXCHANGE] = BIT(CONN_HEAD) | BIT(CONN_CLOSING) | BIT(CONN_CLOSED),
+    [CONN_CLOSING] = BIT(CONN_CLOSED),
+};
+
+struct conn {
+    struct link link; /* first: the reaper's; in ctx->conns */
+    struct client client;
+    struct deadline deadline;
+    struct http_head head;     /* of the request that is being read */
+    struct exchange *exchange; /* owned; NULL between two */
+    uint64_t started_ms;
+    uint32_t requests;
+    uint32_t lingered;    /* bytes thrown away in CLOSING */
+    uint16_t quiet;       /* sweeps since the last event */
+    uint8_t state;        /* enum conn_state */
+    bool head_begun;      /* a byte of the head has come */
+    const char *phase;    /* for the closing line: where it ended, */
+    const char *ended_by; /* by whom, */
+    enum reason why;      /* and why */
+    const struct worker *last_worker;
+    enum route last_route;
+};
+
+static void conn_close(struct conn *c, enum reason why, const char *who, bool reset);
+
+static const char *conn_state_name(enum conn_state s)
+{
+    static const char *const name[] = {
+        [CONN_HEAD] = "head", [CONN_EXCHANGE] = "exchange", [CONN_CLOSING] = "closing", [CONN_CLOSED] = "closed"};
+    return name[s];
+}
+
+/* In CLOSING: as long as bytes wait, progress within `stall`; then a moment for the client to read and to answer our
+ * FIN. */
+static void conn_limit_closing(struct conn *c)
+{
+    uint64_t wait_ms = c->client.outbox ? c->client.config->stall_ms : LINGER_MS;
+    deadline_set(&c->deadline, wait_ms ? clock_ms() + wait_ms : 0);
+}
+
+/* The only writer of c->state. */
+static void conn_enter(struct conn *c, enum conn_state next)
+{
+    assert(conn_may_enter[c->state] & BIT(next));
+    if (log_wants(&c->client.ctx->log, LOG_DEBUG))
+        log_line(&c->client.ctx->log, LOG_DEBUG, "conn", "conn=%u from=%s to=%s", c->client.id,
+                 conn_state_name((enum conn_state)c->state), conn_state_name(next));
+    c->state = (uint8_t)next;
+    const struct config *cfg = c->client.config;
+    uint64_t now_ms = clock_ms();
+    if (next == CONN_HEAD) {
+        http_head_init(&c->head);
+        c->head_begun = false;
+        deadline_set(&c->deadline, now_ms + (c->requests ? cfg->keepalive_ms : cfg->head_ms));
+    } else if (next == CONN_CLOSING) {
+        conn_limit_closing(c);
+    } else {
+        deadline_set(&c->deadline, 0);
+    }
+}
+
+/* Who ended it and why: the first one to say so is right. */
+static void conn_note_end(struct conn *c, enum reason why, const char *who)
+{
+    if (c->why != REASON_NONE)
+        return;
+    c->why = why;
+    c->ended_by = who;
+    c->phase = conn_state_name((enum conn_state)c->state);
+}
+
+static void conn_log_closed(const struct conn *c)
+{
+    char client[ADDRESS_TEXT_BYTES];
+    log_line(&c->client.ctx->log, LOG_INFO, "closed",
+             "conn=%u client=%s worker=%s route=%s end=%s/%s reason=%s age_ms=%llu requests=%u in=%llu out=%llu",
+             c->client.id, address_text(&c->client.address, client), c->last_worker ? c->last_worker->name : "-",
+             route_name(c->last_route), c->ended_by, c->phase, reason_word(c->why),
+             (unsigned long long)(clock_ms() - c->started_ms), c->requests, (unsigned long long)c->client.got,
+             (unsigned long long)c->client.sent);
+}
+
+/* What every end has in common, also when the connection lives on as a tunnel. */
+static void conn_bury(struct conn *c)
+{
+    struct ctx *ctx = c->client.ctx;
+    conn_enter(c, CONN_CLOSED);
+    deadline_fini(&c->deadline);
+    if (c->exchange)
+        exchange_free(c->exchange);
+    c->exchange = NULL;
+    metrics_sub(&ctx->metrics, M_CLIENTS, 1);
+    metrics_add(&ctx->metrics, M_BYTES_UP, c->client.got);
+    metrics_add(&ctx->metrics, M_BYTES_DOWN, c->client.sent);
+    client_fini(&c->client);
+    list_cut(&c->link);
+    reaper_bury(&ctx->reaper, &c->link);
+}
+
+/* The one door out. */
+static void conn_close(struct conn *c, enum reason why, const char *who, bool reset)
+{
+    if (c->state == CONN_CLOSED)
+        return;
+    conn_note_end(c, why, who);
+    conn_log_closed(c);
+    stream_close(&c->client.stream, reset);
+    conn_bury(c);
+    c->client.ctx->on_client_gone(c->client.ctx);
+}
+
+static void conn_close_broken(struct conn *c, int error)
+{
+    enum reason why = error == ENOMEM ? REASON_NO_MEMORY : error == ETIMEDOUT ? REASON_TIMED_OUT : REASON_RESET;
+    conn_close(c, why, "client", why == REASON_NO_MEMORY);
+}
+
+/* --- our own replies --- */
+
+static void conn_mirror_cors(const struct exchange *x, struct http_reply *reply)
+{
+    struct span origin;
+    struct cors_grant grant;
+    if (!x || x->target.path == EIO_NO_PATH || !http_field_find(exchange_head(x), SPAN("Origin"), &origin) ||
+        !cors_find(x->client->ctx->cors, x->target.path, origin, &grant))
+        return;
+    reply->allow_origin = grant.allow_origin;
+    reply->allow_credentials = grant.allow_credentials;
+}
+
+static void conn_count_reply(struct conn *c, enum reason why)
+{
+    struct metrics *m = &c->client.ctx->metrics;
+    switch (why) {
+    case REASON_SESSION_GONE:
+        metrics_add(m, M_REPLIES_SESSION_GONE, 1);
+        break;
+    case REASON_NO_WORKER:
+        metrics_add(m, M_REPLIES_NO_WORKER, 1);
+        break;
+    case REASON_RESPONSE_TIMEOUT:
+        metrics_add(m, M_REPLIES_RESPONSE_TIMEOUT, 1);
+        break;
+    case REASON_BAD_RESPONSE:
+        break; /* counted where it was judged */
+    default:
+        metrics_add(m, M_REFUSED_REQUESTS, 1);
+        log_line(&c->client.ctx->log, LOG_INFO, "refused", "conn=%u reason=%s status=%d", c->client.id,
+                 reason_word(why), reason_http_status(why));
+    }
+}
+
+/* Answer `why`; `x` is the request it answers, NULL when its head was not fit to be read. False: the client is gone. */
+static bool conn_reply(struct conn *c, enum reason why, const struct exchange *x, bool close)
+{
+    char bytes[HTTP_REPLY_BYTES_MAX];
+    struct http_reply reply = {
+        .why = why,
+        .close = close,
+        .head_only = x && x->request.method == HTTP_HEAD,
+        .retry_after_s = why == REASON_NO_WORKER ? RETRY_AFTER_S : 0,
+    };
+    conn_mirror_cors(x, &reply);
+    conn_count_reply(c, why);
+    return client_send(&c->client, span_of(bytes, http_reply_write(&reply, bytes)));
+}
+
+/* --- closing: what waits goes out, then FIN, then the client has time to read it --- */
+
+/* Close behind what waits for the client. */
+static bool conn_begin_closing(struct conn *c, enum reason why, const char *who)
+{
+    conn_note_end(c, why, who);
+    conn_enter(c, CONN_CLOSING);
+    return true;
+}
+
+/* A close with unread bytes would be a RST, which can take the reply away from the client before it was read. So: FIN,
+ * and throw away what still comes, within bounds, until its FIN. */
+static bool conn_step_closing(struct conn *c)
+{
+    struct client *cl = &c->client;
+    size_t got;
+    if (!client_flush(cl)) {
+        conn_close_broken(c, errno);
+        return false;
+    }
+    if (!(cl->stream.flags & STREAM_SHUT))
+        conn_limit_closing(c);
+    if (cl->outbox)
+        return false;
+    stream_shut(&cl->stream);
+    while (!cl->has_ended && (cl->stream.flags & STREAM_READABLE) && c->lingered < LINGER_BYTES_MAX) {
+        enum stream_result result = stream_read(&cl->stream, cl->ctx->read_buffer, cl->ctx->read_bytes, &got);
+        c->lingered += (uint32_t)got;
+        if (result == STREAM_EOF || result == STREAM_FAILED)
+            cl->has_ended = true;
+        if (result != STREAM_OK)
+            break;
+    }
+    if (cl->has_ended || c->lingered >= LINGER_BYTES_MAX)
+        conn_close(c, c->why, c->ended_by, false);
+    return false;
+}
+
+/* Nothing that the client may have sent is unread: an ordinary close loses nothing. */
+static bool conn_is_drained(const struct conn *c)
+{
+    const struct client *cl = &c->client;
+    return !cl->outbox && !cl->inbox && !(cl->stream.flags & STREAM_READABLE);
+}
+
+/* End with FIN behind what waits; at once when that is safe. */
+static bool conn_finish(struct conn *c, enum reason why, const char *who, bool request_was_whole)
+{
+    if (request_was_whole && conn_is_drained(c)) {
+        conn_close(c, why, who, false);
+        return false;
+    }
+    return conn_begin_closing(c, why, who);
+}
+
+static bool conn_refuse(struct conn *c, enum reason why)
+{
+    if (!conn_reply(c, why, NULL, true)) {
+        conn_close_broken(c, errno);
+        return false;
+    }
+    return conn_begin_closing(c, why, reason_who(why));
+}
+
+/* --- a request is being served --- */
+
+static bool conn_end_exchange(struct conn *c)
+{
+    struct exchange *x = c->exchange;
+    enum exchange_end end = x->end;
+    enum reason why = x->why;
+    const char *who = x->ended_by;
+    bool was_whole = x->state_up == UP_DONE;
+    bool keeps = was_whole && http_head_is_persistent(&x->request) && !c->client.has_ended &&
+                 (why == REASON_NO_WORKER || why == REASON_RESPONSE_TIMEOUT || why == REASON_SESSION_GONE);
+    bool sent = true;
+    if (end == EXCHANGE_REPLY)
+        sent = conn_reply(c, why, x, !keeps);
+    int error = errno;
+    access_log(x, x->status ? x->status : end == EXCHANGE_REPLY ? (unsigned)reason_http_status(why) : 0);
+    exchange_free(x);
+    c->exchange = NULL;
+    if (!sent) {
+        conn_close_broken(c, error);
+        return false;
+    }
+    bool goes_on = end == EXCHANGE_KEEP || (end == EXCHANGE_REPLY && keeps);
+    if (goes_on && c->client.ctx->is_draining)
+        return conn_finish(c, REASON_DRAINED, "operator", was_whole);
+    if (goes_on) {
+        conn_enter(c, CONN_HEAD);
+        return true;
+    }
+    switch (end) {
+    case EXCHANGE_TUNNEL:
+        conn_bury(c);
+        if (why != REASON_NONE) /* no tunnel could be made: the descriptors are free */
+            c->client.ctx->on_client_gone(c->client.ctx);
+        return false;
+    case EXCHANGE_RESET:
+        if (c->client.outbox || stream_has_unsent(&c->client.stream))
+            return conn_begin_closing(c, why, who);
+        conn_close(c, why, who, true);
+        return false;
+    default:
+        return conn_finish(c, why, who, was_whole && end != EXCHANGE_REPLY);
+    }
+}
+
+static bool conn_step_exchange(struct conn *c)
+{
+    if (!exchange_step(c->exchange))
+        return false;
+    return c->exchange->end == EXCHANGE_RUNS ? true : conn_end_exchange(c);
+}
+
+static void conn_run(struct conn *c);
+
+/* The worker's side of the exchange may move. */
+static void on_worker_event(void *arg, short what)
+{
+    struct conn *c = arg;
+    (void)what;
+    c->quiet = 0;
+    conn_run(c);
+}
+
+/* --- reading a request head --- */
+
+static bool conn_begin_exchange(struct conn *c, struct span bytes)
+{
+    size_t used = 0;
+    c->requests++;
+    conn_enter(c, CONN_EXCHANGE);
+    c->exchange = exchange_start(&c->client, &c->head, bytes, &c->deadline, on_worker_event, c, &used);
+    if (!c->exchange || !client_used(&c->client, bytes, used)) {
+        conn_close(c, REASON_NO_MEMORY, "siolb", true);
+        return false;
+    }
+    c->last_worker = c->exchange->worker;
+    c->last_route = c->exchange->route.route;
+    return c->exchange->end == EXCHANGE_RUNS ? true : conn_end_exchange(c);
+}
+
+/* The bytes so far are no whole head: keep them, and give the rest its time. */
+static bool conn_wait_for_head(struct conn *c, struct span bytes)
+{
+    bool is_first_look = !c->head_begun;
+    if (is_first_look && c->requests)
+        deadline_set(&c->deadline, clock_ms() + c->client.config->head_ms);
+    c->head_begun = true;
+    if (!client_used(&c->client, bytes, 0)) {
+        conn_close(c, REASON_NO_MEMORY, "siolb", true);
+        return false;
+    }
+    if (c->client.has_ended) {
+        conn_close(c, REASON_FIN, "client", false);
+        return false;
+    }
+    return true;
+}
+
+static bool conn_judge_head(struct conn *c, struct span bytes)
+{
+    enum reason why = REASON_NONE;
+    switch (http_request_parse(&c->head, bytes, (uint32_t)c->client.config->head_bytes, &why)) {
+    case PARSE_OK:
+        return conn_begin_exchange(c, bytes);
+    case PARSE_MORE:
+        return conn_wait_for_head(c, bytes);
+    case PARSE_BAD:
+        break;
+    }
+    return conn_refuse(c, why);
+}
+
+static bool conn_step_head(struct conn *c)
+{
+    struct client *cl = &c->client;
+    struct span bytes;
+    enum stream_result result;
+    if (!client_flush(cl)) {
+        conn_close_broken(c, errno);
+        return false;
+    }
+    if (cl->outbox)
+        return false; /* a client that does not read its answers gets no further ones */
+    /* a head is at most head_size long; two dropped line ends may come before it */
+    result = c->head_begun ? client_fetch_more(cl, cl->config->head_bytes + 8, &bytes) : client_fetch(cl, &bytes);
+    switch (result) {
+    case STREAM_OK:
+        return conn_judge_head(c, bytes);
+    case STREAM_EOF:
+        conn_close(c, REASON_FIN, "client", false);
+        return false;
+    case STREAM_FAILED:
+        conn_close_broken(c, errno);
+        return false;
+    case STREAM_BLOCKED:
+        break;
+    }
+    if (cl->has_ended)
+        conn_close(c, REASON_FIN, "client", false);
+    return false;
+}
+
+/* --- driving it --- */
+
+/* Go on until there is nothing to do but wait; the one driver of the state machine. */
+static void conn_run(struct conn *c)
+{
+    for (int steps = 0; steps < STEPS_PER_TURN; steps++) {
+        bool moved = false;
+        switch ((enum conn_state)c->state) {
+        case CONN_HEAD:
+            moved = conn_step_head(c);
+            break;
+        case CONN_EXCHANGE:
+            moved = conn_step_exchange(c);
+            break;
+        case CONN_CLOSING:
+            moved = conn_step_closing(c);
+            break;
+        default:
+            return;
+        }
+        if (!moved)
+            return;
+    }
+    if (c->state != CONN_CLOSED)
+        stream_again(&c->client.stream);
+}
+
+static void on_client_event(evutil_socket_t fd, short what, void *arg)
+{
+    struct conn *c = arg;
+    (void)fd;
+    if (c->state == CONN_CLOSED)
+        return;
+    c->quiet = 0;
+    stream_note(&c->client.stream, what);
+    conn_run(c);
+}
+
+static void on_deadline(void *arg)
+{
+    struct conn *c = arg;
+    switch ((enum conn_state)c->state) {
+    case CONN_HEAD:
+        if (c->head_begun)
+            (void)conn_refuse(c, REASON_HEAD_TIMEOUT);
+        else
+            conn_close(c, c->requests ? REASON_KEEPALIVE : REASON_SILENT, "siolb", false);
+        break;
+    case CONN_EXCHANGE:
+        exchange_note_deadline(c->exchange);
+        if (c->exchange->end != EXCHANGE_RUNS)
+            (void)conn_end_exchange(c);
+        break;
+    case CONN_CLOSING:
+        conn_close(c, c->why, c->ended_by, false);
+        return;
+    default:
+        return;
+    }
+    conn_run(c);
+}
+
+bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from)
+{
+    struct conn *c = calloc(1, sizeof(*c));
+    if (!c || !stream_start(&c->client.stream, ctx->base, fd, on_client_event, c)) {
+        close(fd);
+        free(c);
+        return false;
+    }
+    c->client.ctx = ctx;
+    c->client.config = config_hold(ctx->config);
+    c->client.id = ++ctx->next_id;
+    address_from_sockaddr(&c->client.address, from);
+    c->started_ms = clock_ms();
+    deadline_init(&c->deadline, ctx->base, on_deadline, c);
+    list_add_last(&ctx->conns, &c->link);
+    metrics_add(&ctx->metrics, M_CLIENTS, 1);
+    metrics_add(&ctx->metrics, M_ACCEPTED, 1);
+    conn_enter(c, CONN_HEAD);
+    return true;
+}
+
+void conn_sweep(struct ctx *ctx)
+{
+    LIST_EACH(n, &ctx->conns)
+    {
+        struct conn *c = LINK_OWNER(n, struct conn, link);
+        if (c->quiet < UINT16_MAX)
+            c->quiet++;
+        if (c->state == CONN_EXCHANGE && exchange_sweep(c->exchange, c->quiet == LOOK_AGAIN_AT))
+            conn_run(c);
+    }
+}
+
+void conn_drain_all(struct ctx *ctx)
+{
+    LIST_EACH(n, &ctx->conns)
+    {
+        struct conn *c = LINK_OWNER(n, struct conn, link);
+        if (c->state == CONN_HEAD && !c->head_begun && !c->client.outbox)
+            conn_close(c, REASON_DRAINED, "operator", false);
+    }
+}
+
+void conn_close_all(struct ctx *ctx, enum reason why)
+{
+    LIST_EACH(n, &ctx->conns)
+    conn_close(LINK_OWNER(n, struct conn, link), why, "operator", false);
+}

@@ -1,0 +1,25 @@
+/*
+ * conn - one client connection, from accept to close.
+ *
+ * Reads request heads, hands each to an exchange, and writes our own replies. A connection that was answered 101 lives
+ * on as a tunnel; the conn is freed then.
+ */
+#ifndef SIOLB_CONN_H
+#define SIOLB_CONN_H
+
+#include "core/reason.h"
+#include "ctx.h"
+
+/* Take over an accepted, non-blocking descriptor. False: out of memory; the descriptor is closed. */
+bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from) MUST_CHECK;
+
+/* Once a second: keeps sessions with held polls young, looks behind short reads. */
+void conn_sweep(struct ctx *ctx);
+
+/* Draining has begun (ctx->is_draining): close what is between two requests; the others close after their answer. */
+void conn_drain_all(struct ctx *ctx);
+
+/* End every connection now. */
+void conn_close_all(struct ctx *ctx, enum reason why);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * ctx - what server lends to all below it. One per process, owned by server.
+ */
+#ifndef SIOLB_CTX_H
+#define SIOLB_CTX_H
+
+#include "../config/config.h"
+#include "core/cors.h"
+#include "core/fleet.h"
+#include "core/metrics.h"
+#include "core/sidmap.h"
+#include "list.h"
+#include "log.h"
+#include "reaper.h"
+
+#include <event2/event.h>
+
+#define READ_BYTES (256u * 1024) /* the one read buffer; a read asks for at most limits.buffer of it */
+
+struct upstream_pool;
+
+struct ctx {
+    struct event_base *base;
+    struct config *config; /* the newest; a conn keeps the one it was born with */
+    struct log log;
+    struct metrics metrics;
+    struct sidmap sidmap;
+    uint16_t slot_index[SIDMAP_SLOTS]; /* slot in the sidmap -> index in the fleet, 0xffff: none */
+    struct fleet fleet;
+    struct upstream_pool *pools; /* beside fleet.workers, by index */
+    struct cors *cors;
+    struct reaper reaper;
+    struct list conns;
+    struct list tunnels;
+    char *read_buffer;
+    size_t read_bytes;  /* what one read may ask for: at most limits.buffer, so that what a slow peer leaves fits */
+    uint64_t random[2]; /* state of ctx_random */
+    uint32_t now_s;     /* CLOCK_BOOTTIME, set once a second */
+    uint32_t next_id;   /* of the next conn */
+    bool is_draining;
+    void (*on_client_gone)(struct ctx *ctx);                 /* a conn or tunnel has closed: its descriptors are free */
+    void (*on_misplaced)(struct ctx *ctx, struct span path); /* Engine.IO on a path that is not configured */
+};
+
+/* xorshift128+: spreads load, guards nothing. */
+static inline uint64_t ctx_random(struct ctx *ctx)
+{
+    uint64_t a = ctx->random[0], b = ctx->random[1];
+    ctx->random[0] = b;
+    a ^= a << 23;
+    a ^= a >> 17;
+    a ^= b ^ (b >> 26);
+    ctx->random[1] = a;
+    return a + b;
+}
+
+#endif

@@ -1,0 +1,947 @@
+#include "exchange.h"
+
+#include "clock.h"
+#include "core/cors.h"
+#include "session.h"
+#include "tunnel.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define READS_PER_STEP       4
+#define INTERIM_MAX          16      /* DESIGN 8: 1xx before a final response */
+#define RESPONSE_MS_DEFAULT  120000u /* outside of a session */
+#define UNREACHABLE_MAX      2       /* connects that may time out before the client gets its answer */
+#define ERROR_BODY_BYTES_MAX 512
+
+/*  up        waits for                                           may become
+ *  CONNECT   the connection, or room for the head                CONNECT (another worker) BODY DONE
+ *  BODY      body bytes of the client, or room for them          CONNECT (retry) DONE CUT
+ *  DONE      nothing: the worker has the whole request           CONNECT (retry)
+ *  CUT       nothing: the client or the worker stopped before    CONNECT (retry)
+ */
+static const uint8_t up_may_enter[EXCHANGE_UPS] = {
+    [UP_CONNECT] = BIT(UP_CONNECT) | BIT(UP_BODY) | BIT(UP_DONE),
+    [UP_BODY] = BIT(UP_CONNECT) | BIT(UP_DONE) | BIT(UP_CUT),
+    [UP_DONE] = BIT(UP_CONNECT),
+    [UP_CUT] = BIT(UP_CONNECT),
+};
+
+/*  down      waits for                                           may become
+ *  HEAD      a whole final response head                         BODY DONE
+ *  BODY      the end of the body                                 DONE
+ *  DONE      nothing                                             -          */
+static const uint8_t down_may_enter[EXCHANGE_DOWNS] = {
+    [DOWN_HEAD] = BIT(DOWN_BODY) | BIT(DOWN_DONE),
+    [DOWN_BODY] = BIT(DOWN_DONE),
+};
+
+static struct ctx *ctx_of(const struct exchange *x)
+{
+    return x->client->ctx;
+}
+
+static struct metrics *metrics_of(const struct exchange *x)
+{
+    return &x->client->ctx->metrics;
+}
+
+static uint64_t response_ms(const struct exchange *x)
+{
+    uint64_t ms = x->client->config->response_ms;
+    if (ms)
+        return ms;
+    return x->route.ttl_s ? (uint64_t)x->route.ttl_s * 1000 : RESPONSE_MS_DEFAULT;
+}
+
+/* The only writer of state_up. Each state waits with a limit of its own: CONNECT for the connection, DONE for the first
+ * byte of the answer. A body has none: the worker has. */
+static void up_enter(struct exchange *x, enum exchange_up next)
+{
+    assert(up_may_enter[x->state_up] & BIT(next));
+    x->state_up = (uint8_t)next;
+    uint64_t wait_ms = next == UP_CONNECT ? x->client->config->connect_ms : next == UP_BODY ? 0 : response_ms(x);
+    if (x->state_down == DOWN_HEAD)
+        deadline_set(x->deadline, wait_ms ? clock_ms() + wait_ms : 0);
+}
+
+/* The only writer of state_down. */
+static void down_enter(struct exchange *x, enum exchange_down next)
+{
+    assert(down_may_enter[x->state_down] & BIT(next));
+    x->state_down = (uint8_t)next;
+    deadline_set(x->deadline, 0);
+}
+
+struct span exchange_head(const struct exchange *x)
+{
+    return span_of(x->copy, x->head_bytes);
+}
+
+struct span exchange_target(const struct exchange *x)
+{
+    return span_of(x->copy + (x->request.target.at - x->request.start), x->request.target.len);
+}
+
+/* --- the end --- */
+
+static void exchange_drop_upstream(struct exchange *x, bool reset)
+{
+    if (!x->up)
+        return;
+    upstream_close(x->up, reset);
+    x->up = NULL;
+    backlog_free(&x->to_worker, metrics_of(x));
+}
+
+/* The first one to say how it ends is right. */
+static bool exchange_ends(struct exchange *x, enum exchange_end end, enum reason why, const char *who)
+{
+    if (x->end != EXCHANGE_RUNS)
+        return true;
+    x->end = end;
+    x->why = why;
+    x->ended_by = who;
+    deadline_set(x->deadline, 0);
+    exchange_drop_upstream(x, end == EXCHANGE_RESET);
+    return true;
+}
+
+/* The client is gone: its worker learns it at once, in the same way. */
+static bool exchange_client_gone(struct exchange *x, int error)
+{
+    enum reason why = error == ENOMEM ? REASON_NO_MEMORY : error == ETIMEDOUT ? REASON_TIMED_OUT : REASON_RESET;
+    metrics_add(metrics_of(x), M_CLIENT_ABORTS, 1);
+    return exchange_ends(x, EXCHANGE_RESET, why, "client");
+}
+
+/* A response that cannot be finished: before its first byte we may still answer ourselves. */
+static bool exchange_spoiled(struct exchange *x, enum reason before, enum reason after, const char *who)
+{
+    if (x->state_down == DOWN_HEAD)
+        return exchange_ends(x, EXCHANGE_REPLY, before, who);
+    return exchange_ends(x, EXCHANGE_RESET, after, who);
+}
+
+static void exchange_count_newcomer(struct exchange *x, bool is_one)
+{
+    if (x->is_newcomer == is_one)
+        return;
+    x->is_newcomer = is_one;
+    if (is_one)
+        x->worker->newcomers++;
+    else
+        x->worker->newcomers--;
+}
+
+static void exchange_set_worker(struct exchange *x, struct worker *w)
+{
+    exchange_count_newcomer(x, false);
+    if (x->worker)
+        x->worker->exchanges--;
+    x->worker = w;
+    if (!w)
+        return;
+    w->exchanges++;
+    exchange_count_newcomer(x, x->route.is_handshake);
+}
+
+/* --- which worker --- */
+
+/* Value of the session cookie, decoded into `room`; empty: none. */
+static struct span session_cookie(const struct exchange *x, char room[SID_BYTES_MAX])
+{
+    const char *name = x->client->config->cookie;
+    struct span value;
+    size_t len = 0;
+    if (!*name || x->target.has_sid || !(x->request.facts & HTTP_HAS_COOKIE) ||
+        !http_cookie_find(exchange_head(x), span_from_str(name), &value) ||
+        !eio_cookie_decode(value, room, SID_BYTES_MAX, &len))
+        return span_of("", 0);
+    return span_of(room, len);
+}
+
+static struct worker *exchange_route(struct exchange *x, const struct worker *not_this)
+{
+    struct ctx *ctx = ctx_of(x);
+    const struct config *cfg = x->client->config;
+    char room[SID_BYTES_MAX];
+    struct route_ask ask = {
+        .method = (enum http_method)x->request.method,
+        .target = &x->target,
+        .paths = cfg->paths,
+        .path_count = cfg->path_count,
+        .cookie = session_cookie(x, room),
+        .cookie_handshakes = cfg->cookie_handshakes,
+        .balance = (enum balance)cfg->balance,
+        .random = ctx_random(ctx),
+        .client = address_bytes(&x->client->address),
+        .now_s = ctx->now_s,
+        .now_ms = clock_ms(),
+        .not_this = not_this,
+    };
+    x->route = route_decide(&ctx->fleet, &ctx->sidmap, ctx->slot_index, &ask);
+    return x->route.worker;
+}
+
+static void exchange_count_route(struct exchange *x)
+{
+    static const enum metric counter[ROUTES] = {
+        [ROUTE_NONE] = M_ROUTE_NONE,       [ROUTE_KNOWN] = M_ROUTE_KNOWN, [ROUTE_COOKIE] = M_ROUTE_COOKIE,
+        [ROUTE_UNKNOWN] = M_ROUTE_UNKNOWN, [ROUTE_NEW] = M_ROUTE_NEW,
+    };
+    metrics_add(metrics_of(x), counter[x->route.route], 1);
+    if (x->route.route != ROUTE_KNOWN)
+        return;
+    session_touch(ctx_of(x), x->route.key);
+    session_revive(ctx_of(x), x->route.key);
+}
+
+/* --- the request on its way up --- */
+
+static bool exchange_dispatch(struct exchange *x);
+
+/* All that the request has sent so far goes to another connection: of the same worker when there is a session, else of
+ * another one, if there is any. */
+static bool exchange_retry(struct exchange *x)
+{
+    struct route_answer first = x->route;
+    struct worker *same = x->worker;
+    exchange_drop_upstream(x, true);
+    x->has_retried = true;
+    x->worker_ended = false;
+    metrics_add(metrics_of(x), M_RETRIES, 1);
+    if (x->target.has_sid || !exchange_route(x, same))
+        x->route = first;
+    exchange_set_worker(x, x->route.worker);
+    return exchange_dispatch(x);
+}
+
+/* An established connection that takes nothing, as opposed to one that was never made. */
+static bool is_broken(int error)
+{
+    return error == EPIPE || error == ECONNRESET;
+}
+
+/* A worker that cannot be reached (noted already): the next one, as long as trying is cheap. */
+static bool exchange_next_worker(struct exchange *x, enum upstream_failure failure)
+{
+    bool was_known = x->route.route == ROUTE_KNOWN;
+    bool refused = failure == UPSTREAM_REFUSED;
+    exchange_drop_upstream(x, false);
+    x->connects_failed++;
+    bool may_try = refused ? x->connects_failed < ctx_of(x)->fleet.count : x->connects_failed < UNREACHABLE_MAX;
+    struct worker *next = may_try && failure != UPSTREAM_NO_DESCRIPTOR ? exchange_route(x, x->worker) : NULL;
+    if (next) {
+        exchange_set_worker(x, next);
+        return true;
+    }
+    /* the process that had this session is gone, and there is nobody else to say so */
+    enum reason why = was_known && refused ? REASON_SESSION_GONE : REASON_NO_WORKER;
+    exchange_ends(x, EXCHANGE_REPLY, why, "worker");
+    return false;
+}
+
+static enum exchange_up up_after_sending(const struct exchange *x)
+{
+    return http_body_is_done(&x->body_up) ? UP_DONE : UP_BODY;
+}
+
+/* Write to the upstream; what is not taken waits. */
+static enum stream_result exchange_write_up(struct exchange *x, struct span bytes)
+{
+    size_t sent = 0;
+    enum stream_result result = stream_write(&x->up->stream, bytes, &sent);
+    if (result == STREAM_FAILED)
+        return result;
+    x->up->sent += sent;
+    if (sent)
+        upstream_note_connected(x->up);
+    if (backlog_add(&x->to_worker, metrics_of(x), span_skip(bytes, sent)))
+        return result;
+    errno = ENOMEM;
+    return STREAM_FAILED;
+}
+
+/* Not even the first byte could be sent. */
+static bool exchange_unsendable(struct exchange *x)
+{
+    if (!x->has_retried)
+        return exchange_retry(x);
+    metrics_add(metrics_of(x), M_CLOSED_WITHOUT_ANSWER, 1);
+    return exchange_ends(x, EXCHANGE_RESET, REASON_NO_ANSWER, "worker");
+}
+
+/* Take an upstream and send all that we have of the request: again with the next worker while connects are refused. */
+static bool exchange_dispatch(struct exchange *x)
+{
+    for (;;) {
+        enum upstream_failure failure;
+        x->up = upstream_take(ctx_of(x), x->worker, x->has_retried, x->on_event, x->user, &failure);
+        if (!x->up) {
+            if (!exchange_next_worker(x, failure))
+                return true;
+            continue;
+        }
+        up_enter(x, UP_CONNECT);
+        enum stream_result sent = exchange_write_up(x, span_of(x->copy, x->copy_bytes));
+        if (sent != STREAM_FAILED) {
+            if (x->up->is_connected || x->up->is_reused)
+                up_enter(x, up_after_sending(x));
+            return true;
+        }
+        if (errno == ENOMEM)
+            return exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
+        if (is_broken(errno) || x->up->is_reused)
+            return exchange_unsendable(x);
+        failure = upstream_note_failed(ctx_of(x), x->worker, errno);
+        if (!exchange_next_worker(x, failure))
+            return true;
+    }
+}
+
+/* May the request be sent a second time (DESIGN 8)? The worker has closed without a byte of an answer; `by_fin`:
+ * properly. */
+static bool exchange_may_retry(const struct exchange *x, bool by_fin)
+{
+    if (x->has_retried || x->is_answered || !x->copy_is_whole || !x->up || x->fin_passed)
+        return false;
+    if (by_fin && upstream_is_request_unseen(x->up))
+        return true;
+    bool is_safe = x->request.method == HTTP_GET || x->request.method == HTTP_HEAD || x->request.method == HTTP_OPTIONS;
+    return x->up->is_reused && is_safe && !x->target.has_sid && x->request.framing == HTTP_NO_BODY;
+}
+
+/* Keep what is sent as long as it may have to be sent again and is small. */
+static void exchange_copy_more(struct exchange *x, struct span bytes)
+{
+    if (!x->copy_is_whole || x->is_answered || x->copy_bytes + bytes.len > x->client->config->buffer_bytes) {
+        x->copy_is_whole = false;
+        return;
+    }
+    char *grown = realloc(x->copy, x->copy_bytes + bytes.len);
+    if (!grown) {
+        x->copy_is_whole = false;
+        return;
+    }
+    memcpy(grown + x->copy_bytes, bytes.ptr, bytes.len);
+    x->copy = grown;
+    x->copy_bytes += (uint32_t)bytes.len;
+}
+
+/* The worker takes nothing more: what it answered before may still be read. */
+static bool exchange_up_broke(struct exchange *x)
+{
+    if (errno == ENOMEM)
+        return exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
+    if (is_broken(errno) && x->up->sent == x->up->sent_before)
+        return exchange_unsendable(x);
+    if (!x->up->is_connected && !x->up->is_reused) {
+        enum upstream_failure failure = upstream_note_failed(ctx_of(x), x->worker, errno);
+        return exchange_next_worker(x, failure) ? exchange_dispatch(x) : true;
+    }
+    backlog_free(&x->to_worker, metrics_of(x));
+    if (x->state_up == UP_BODY)
+        up_enter(x, UP_CUT);
+    x->up->stream.flags |= STREAM_READABLE;
+    return true;
+}
+
+/* How much of `bytes` belongs to the request body; -1: the framing broke. */
+static ssize_t body_share(struct http_body *body, struct span bytes)
+{
+    size_t at = 0;
+    while (at < bytes.len && !http_body_is_done(body)) {
+        size_t used;
+        struct span data;
+        if (http_body_next(body, span_skip(bytes, at), &used, &data) == PARSE_BAD)
+            return -1;
+        at += used;
+    }
+    return (ssize_t)at;
+}
+
+static bool exchange_body_up(struct exchange *x, struct span bytes)
+{
+    ssize_t share = body_share(&x->body_up, bytes);
+    if (share < 0)
+        return exchange_spoiled(x, REASON_BAD_CHUNK, REASON_BAD_REQUEST_BODY, "client");
+    struct span mine = span_of(bytes.ptr, (size_t)share);
+    x->bytes_up += mine.len;
+    exchange_copy_more(x, mine);
+    enum stream_result sent = exchange_write_up(x, mine);
+    int error = errno;
+    /* after the write: the rest moves to the inbox */
+    if (!client_used(x->client, bytes, (size_t)share))
+        return exchange_client_gone(x, ENOMEM);
+    if (sent == STREAM_FAILED) {
+        errno = error;
+        return exchange_up_broke(x);
+    }
+    if (http_body_is_done(&x->body_up))
+        up_enter(x, UP_DONE);
+    return true;
+}
+
+/* The client's FIN, once everything before it has gone: the worker decides what it means. */
+static bool exchange_pass_fin(struct exchange *x)
+{
+    if (!x->client->has_ended || x->fin_passed || x->client->inbox || x->to_worker || !x->up ||
+        x->state_up == UP_CONNECT)
+        return false;
+    x->fin_passed = true;
+    if (x->state_up == UP_BODY)
+        up_enter(x, UP_CUT);
+    stream_shut(&x->up->stream);
+    return true;
+}
+
+static bool exchange_read_client(struct exchange *x)
+{
+    struct client *c = x->client;
+    struct span bytes;
+    enum stream_result result;
+    bool wants_body = x->state_up == UP_BODY && !x->to_worker;
+    if (wants_body)
+        result = client_fetch(c, &bytes);
+    else if (x->state_up == UP_DONE || x->state_up == UP_CUT)
+        result = client_fetch_more(c, c->config->buffer_bytes, &bytes); /* what comes next waits, but an end is seen */
+    else
+        return false;
+    switch (result) {
+    case STREAM_OK:
+        return wants_body ? exchange_body_up(x, bytes) : true;
+    case STREAM_EOF:
+        return true;
+    case STREAM_FAILED:
+        return exchange_client_gone(x, errno);
+    case STREAM_BLOCKED:
+        break;
+    }
+    return false;
+}
+
+static bool exchange_flush_up(struct exchange *x)
+{
+    size_t sent;
+    if (!x->up || !x->to_worker || !(x->up->stream.flags & STREAM_WRITABLE))
+        return false;
+    if (stream_write(&x->up->stream, backlog_span(x->to_worker), &sent) == STREAM_FAILED)
+        return exchange_up_broke(x);
+    if (!sent)
+        return false;
+    x->up->sent += sent;
+    backlog_drop(&x->to_worker, metrics_of(x), sent);
+    upstream_note_connected(x->up);
+    if (x->state_up == UP_CONNECT)
+        up_enter(x, up_after_sending(x));
+    return true;
+}
+
+static bool exchange_push_up(struct exchange *x)
+{
+    bool moved = exchange_flush_up(x);
+    if (x->end == EXCHANGE_RUNS)
+        moved |= exchange_read_client(x);
+    if (x->end == EXCHANGE_RUNS)
+        moved |= exchange_pass_fin(x);
+    return moved;
+}
+
+/* --- learning --- */
+
+static struct span path_of(const struct exchange *x)
+{
+    return x->client->config->paths[x->target.path];
+}
+
+static void exchange_learned(struct exchange *x, struct span sid, uint16_t ttl_s)
+{
+    exchange_count_newcomer(x, false); /* from here on the session itself counts */
+    (void)session_learn(ctx_of(x), x->worker, path_of(x), sid, ttl_s);
+}
+
+/* The session cookie of a handshake response: a second place to learn, and in time, since it comes before the body. */
+static bool exchange_learn_cookie(struct exchange *x, struct span head)
+{
+    const char *name = x->client->config->cookie;
+    char room[SID_BYTES_MAX];
+    struct span value;
+    size_t len;
+    if (!*name || !(x->response.facts & HTTP_HAS_SET_COOKIE) ||
+        !http_set_cookie_find(head, span_from_str(name), &value) ||
+        !eio_cookie_decode(value, room, sizeof(room), &len) || len == 0)
+        return false;
+    exchange_learned(x, span_of(room, len), SESSION_TTL_S_DEFAULT);
+    return true;
+}
+
+static void exchange_begin_learning(struct exchange *x, struct span head)
+{
+    struct span coding = span_of("", 0);
+    if (!x->route.may_teach || x->response.status != 200)
+        return;
+    if (x->response.facts & HTTP_HAS_CODING)
+        (void)http_field_find(head, SPAN("Content-Encoding"), &coding);
+    x->learn = learn_new(coding);
+    x->learned_cookie = exchange_learn_cookie(x, head);
+}
+
+static void exchange_learn_failed(struct exchange *x)
+{
+    const char *why = learn_failure(x->learn);
+    enum metric which = !strcmp(why, "encoded")    ? M_LEARN_FAILED_ENCODED
+                        : !strcmp(why, "too-long") ? M_LEARN_FAILED_TOO_LONG
+                                                   : M_LEARN_FAILED_NOT_OPEN;
+    metrics_add(metrics_of(x), x->learned_cookie ? M_LEARNED_COOKIE : which, 1);
+    if (!x->learned_cookie && metrics_of(x)->value[which] == 1)
+        log_line(&ctx_of(x)->log, LOG_WARN, "sid not learned",
+                 "worker=%s reason=%s hint=\"the answer to a handshake could not be read; its client may meet a worker "
+                 "that does not know it; this is said once\"",
+                 x->worker->name, why);
+}
+
+/* All is known, or nothing more can become known. */
+static void exchange_end_learning(struct exchange *x)
+{
+    static const enum metric counter[EIO_OPEN_FRAMINGS] = {
+        [EIO_OPEN_PLAIN] = M_LEARNED_PLAIN,
+        [EIO_OPEN_TEXT] = M_LEARNED_TEXT,
+        [EIO_OPEN_BINARY] = M_LEARNED_BINARY,
+        [EIO_OPEN_JSONP] = M_LEARNED_JSONP,
+    };
+    if (!x->learn)
+        return;
+    const struct eio_open *open = learn_open(x->learn);
+    if (open->sid_len)
+        metrics_add(metrics_of(x), counter[open->framing], 1);
+    else
+        exchange_learn_failed(x);
+    learn_free(x->learn);
+    x->learn = NULL;
+}
+
+/* Must come before the bytes go on. */
+static void exchange_learn_from(struct exchange *x, struct span data)
+{
+    if (!x->learn || data.len == 0)
+        return;
+    enum learn_state state = learn_feed(x->learn, data);
+    const struct eio_open *open = learn_open(x->learn);
+    if (state == LEARN_SID || state == LEARN_DONE)
+        exchange_learned(x, span_of(open->sid, open->sid_len), session_ttl_s(open));
+    if (state == LEARN_FAILED || state == LEARN_DONE)
+        exchange_end_learning(x); /* else the sid, or its ping values, may follow */
+}
+
+/* Does the worker say that it does not know the sid that we sent it for? */
+static void exchange_read_error(struct exchange *x, struct span data)
+{
+    if (!x->reads_error)
+        return;
+    if (backlog_span(x->error_body).len + data.len > ERROR_BODY_BYTES_MAX ||
+        !backlog_add(&x->error_body, metrics_of(x), data)) {
+        x->reads_error = false;
+        backlog_free(&x->error_body, metrics_of(x));
+    }
+}
+
+static void exchange_end_error(struct exchange *x)
+{
+    if (x->reads_error && eio_body_is_unknown_sid(backlog_span(x->error_body)))
+        session_forget(ctx_of(x), x->route.key);
+    backlog_free(&x->error_body, metrics_of(x));
+}
+
+/* What a worker grants to an origin is remembered for our own replies. */
+static void exchange_note_cors(struct exchange *x, struct span head)
+{
+    struct span origin, granted = span_of("", 0), credentials;
+    if (x->target.path == EIO_NO_PATH || !(x->request.facts & HTTP_HAS_ORIGIN) || x->response.status < 200 ||
+        x->response.status > 299 || !http_field_find(exchange_head(x), SPAN("Origin"), &origin))
+        return;
+    if (x->response.facts & HTTP_GRANTS_ORIGIN)
+        (void)http_field_find(head, SPAN("Access-Control-Allow-Origin"), &granted);
+    bool with_credentials = http_field_find(head, SPAN("Access-Control-Allow-Credentials"), &credentials) &&
+                            span_equal(credentials, SPAN("true"));
+    cors_note(ctx_of(x)->cors, x->target.path, origin, granted, with_credentials);
+}
+
+/* --- the response on its way down --- */
+
+static void exchange_final_head(struct exchange *x, struct span head)
+{
+    const struct http_head *r = &x->response;
+    x->status = r->status;
+    x->is_early = x->state_up != UP_DONE || x->to_worker;
+    if (r->keep_alive_s)
+        ctx_of(x)->pools[x->worker->index].keep_alive_s = r->keep_alive_s;
+    exchange_note_cors(x, head);
+    exchange_begin_learning(x, head);
+    x->reads_error = r->status == 400 && x->route.route == ROUTE_KNOWN;
+    http_body_init(&x->body_down, (enum http_framing)r->framing, r->length);
+    down_enter(x, http_body_is_done(&x->body_down) ? DOWN_DONE : DOWN_BODY);
+}
+
+enum judged { JUDGED_ALL, JUDGED_PART, JUDGED_TUNNEL, JUDGED_BAD };
+
+/* One head at the start of `in`. */
+static enum judged exchange_judge_head(struct exchange *x, struct span in, size_t *used_out)
+{
+    enum reason why;
+    *used_out = 0;
+    switch (http_response_parse(&x->response, in, (enum http_method)x->request.method,
+                                (uint32_t)x->client->config->head_bytes, &why)) {
+    case PARSE_MORE:
+        return JUDGED_PART;
+    case PARSE_BAD:
+        return JUDGED_BAD;
+    case PARSE_OK:
+        break;
+    }
+    bool is_switch = x->response.status == 101;
+    if (is_switch)
+        return x->wants_tunnel && !x->to_worker && (x->response.facts & HTTP_NAMES_WEBSOCKET) ? JUDGED_TUNNEL
+                                                                                              : JUDGED_BAD;
+    *used_out = x->response.end;
+    if (x->response.status >= 200) {
+        exchange_final_head(x, span_of(in.ptr, x->response.end));
+        return JUDGED_ALL;
+    }
+    if (++x->interim > INTERIM_MAX)
+        return JUDGED_BAD;
+    http_head_init(&x->response);
+    deadline_set(x->deadline, clock_ms() + response_ms(x));
+    return JUDGED_ALL;
+}
+
+static enum judged exchange_judge_body(struct exchange *x, struct span in, size_t *used_out)
+{
+    struct span data;
+    enum parse result = http_body_next(&x->body_down, in, used_out, &data);
+    exchange_learn_from(x, data);
+    exchange_read_error(x, data);
+    if (result == PARSE_BAD)
+        return JUDGED_BAD;
+    if (result == PARSE_OK)
+        down_enter(x, DOWN_DONE);
+    return JUDGED_ALL;
+}
+
+/* How much of `in` may go to the client, and what is with the rest. */
+static enum judged exchange_judge(struct exchange *x, struct span in, size_t *good_out)
+{
+    *good_out = 0;
+    while (*good_out < in.len) {
+        size_t used = 0;
+        struct span rest = span_skip(in, *good_out);
+        enum judged j = JUDGED_ALL;
+        if (x->state_down == DOWN_HEAD)
+            j = exchange_judge_head(x, rest, &used);
+        else if (x->state_down == DOWN_BODY)
+            j = exchange_judge_body(x, rest, &used);
+        else
+            x->has_surplus = true;
+        *good_out += used;
+        if (j != JUDGED_ALL || x->has_surplus)
+            return j;
+    }
+    return JUDGED_ALL;
+}
+
+/* 101: both connections go to a tunnel, with all that has arrived on either side. */
+static bool exchange_become_tunnel(struct exchange *x, struct span from_head)
+{
+    struct client *c = x->client;
+    struct ctx *ctx = c->ctx;
+    size_t ahead = backlog_span(c->outbox).len;
+    uint32_t now_s = clock_boot_s();
+    uint32_t age_s = (uint32_t)((clock_ms() - x->started_ms) / 1000);
+    if (ahead && !backlog_add(&c->outbox, &ctx->metrics, from_head))
+        return exchange_client_gone(x, ENOMEM);
+    uint64_t limit_s = (c->config->tunnel_ms + 999) / 1000;
+    struct tunnel_spec spec = {
+        .to_client = ahead ? backlog_span(c->outbox) : from_head,
+        .head_bytes = ahead + x->response.end,
+        .to_worker = backlog_span(c->inbox),
+        .client_ended = c->has_ended,
+        .worker = x->worker,
+        .key = x->route.route == ROUTE_KNOWN ? x->route.key : 0,
+        .ttl_s = limit_s ? (uint16_t)(limit_s < UINT16_MAX ? limit_s : UINT16_MAX) : x->route.ttl_s,
+        .reads_first_frame = !limit_s && x->route.is_handshake,
+        .id = c->id,
+        .started_s = now_s - age_s,
+        .client = c->address,
+        .route = x->route.route,
+    };
+    x->status = 101;
+    x->bytes_down += x->response.end;
+    exchange_count_newcomer(x, false);
+    spec.client_fd = stream_detach(&c->stream);
+    spec.worker_fd = upstream_release(x->up);
+    x->up = NULL;
+    if (!tunnel_start(ctx, &spec))
+        return exchange_ends(x, EXCHANGE_TUNNEL, REASON_NO_MEMORY, "siolb");
+    return exchange_ends(x, EXCHANGE_TUNNEL, REASON_NONE, "worker");
+}
+
+static bool exchange_bad_response(struct exchange *x)
+{
+    metrics_add(metrics_of(x), M_BAD_RESPONSES, 1);
+    log_line(&ctx_of(x)->log, LOG_WARN, "bad response", "conn=%u worker=%s phase=%s", x->client->id, x->worker->name,
+             x->state_down == DOWN_HEAD ? "head" : "body");
+    exchange_drop_upstream(x, true);
+    return exchange_spoiled(x, REASON_BAD_RESPONSE, REASON_BAD_RESPONSE_BODY, "worker");
+}
+
+/* Bytes of the worker; `in` lies in the shared buffer or is the incomplete head in head_down. */
+static bool exchange_take_down(struct exchange *x, struct span in)
+{
+    size_t good;
+    x->is_answered = true;
+    enum judged judged = exchange_judge(x, in, &good);
+    x->bytes_down += good;
+    if (good && !client_send(x->client, span_of(in.ptr, good)))
+        return exchange_client_gone(x, errno);
+    struct span rest = span_skip(in, good);
+    if (judged == JUDGED_TUNNEL)
+        return exchange_become_tunnel(x, rest);
+    if (judged == JUDGED_BAD)
+        return exchange_bad_response(x);
+    if (x->head_down)
+        backlog_drop(&x->head_down, metrics_of(x), judged == JUDGED_PART ? good : in.len);
+    else if (judged == JUDGED_PART && !backlog_add(&x->head_down, metrics_of(x), rest))
+        return exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
+    return true;
+}
+
+static void exchange_count_end(struct exchange *x, enum metric which, const char *event, const char *how)
+{
+    metrics_add(metrics_of(x), which, 1);
+    log_line(&ctx_of(x)->log, LOG_DEBUG, event, "conn=%u worker=%s by=%s", x->client->id, x->worker->name, how);
+}
+
+/* The worker is gone before its answer was complete. Without siolb the client would see its connection end: so it does.
+ */
+static bool exchange_worker_gone(struct exchange *x, bool by_fin)
+{
+    enum exchange_end end = by_fin ? EXCHANGE_CLOSE : EXCHANGE_RESET;
+    if (exchange_may_retry(x, by_fin))
+        return exchange_retry(x);
+    if (x->state_down == DOWN_HEAD) {
+        if (x->head_down)
+            return exchange_bad_response(x);
+        exchange_count_end(x, M_CLOSED_WITHOUT_ANSWER, "closed without answer", by_fin ? "fin" : "reset");
+        return exchange_ends(x, end, REASON_NO_ANSWER, "worker");
+    }
+    exchange_count_end(x, M_TRUNCATED, "truncated", by_fin ? "fin" : "reset");
+    exchange_end_learning(x);
+    return exchange_ends(x, end, REASON_TRUNCATED, "worker");
+}
+
+static bool exchange_worker_fin(struct exchange *x)
+{
+    x->worker_ended = true;
+    if (x->state_down == DOWN_DONE)
+        return true;
+    if (x->state_down == DOWN_BODY && x->body_down.framing == HTTP_UNTIL_CLOSE) {
+        down_enter(x, DOWN_DONE);
+        return true;
+    }
+    return exchange_worker_gone(x, true);
+}
+
+static bool exchange_read_worker(struct exchange *x)
+{
+    struct ctx *ctx = ctx_of(x);
+    size_t got;
+    if (!x->up || x->worker_ended || x->state_up == UP_CONNECT || !(x->up->stream.flags & STREAM_READABLE))
+        return false;
+    switch (stream_read(&x->up->stream, ctx->read_buffer, ctx->read_bytes, &got)) {
+    case STREAM_OK:
+        break;
+    case STREAM_BLOCKED:
+        return false;
+    case STREAM_EOF:
+        return exchange_worker_fin(x);
+    case STREAM_FAILED:
+        x->worker_ended = true;
+        return x->state_down == DOWN_DONE ? true : exchange_worker_gone(x, false);
+    }
+    struct span in = span_of(ctx->read_buffer, got);
+    if (x->head_down) {
+        if (!backlog_add(&x->head_down, &ctx->metrics, in))
+            return exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
+        in = backlog_span(x->head_down);
+    }
+    return exchange_take_down(x, in);
+}
+
+static bool exchange_pull_down(struct exchange *x)
+{
+    bool moved = false;
+    if (!client_flush(x->client))
+        return exchange_client_gone(x, errno);
+    for (int reads = 0; reads < READS_PER_STEP && x->end == EXCHANGE_RUNS && !x->client->outbox; reads++) {
+        if (!exchange_read_worker(x))
+            break;
+        moved = true;
+    }
+    return moved;
+}
+
+/* --- both done --- */
+
+/* DESIGN 8: what may go back to the pool. */
+static bool exchange_may_pool(const struct exchange *x)
+{
+    const struct http_head *q = &x->request, *r = &x->response;
+    return x->up && !x->worker_ended && !x->has_surplus && !x->is_early && !x->fin_passed && x->state_up == UP_DONE &&
+           !x->to_worker && r->framing != HTTP_UNTIL_CLOSE && q->minor == 1 && r->minor == 1 &&
+           http_head_is_persistent(q) && http_head_is_persistent(r) && !(q->facts & HTTP_HAS_UPGRADE) &&
+           !(x->up->stream.flags & (STREAM_HUNG_UP | STREAM_READABLE)) && x->worker->state != WORKER_DRAINING;
+}
+
+static bool exchange_client_may_go_on(const struct exchange *x)
+{
+    bool no_more = x->client->has_ended && !x->client->inbox;
+    return http_head_is_persistent(&x->request) && http_head_is_persistent(&x->response) &&
+           x->response.framing != HTTP_UNTIL_CLOSE && x->state_up == UP_DONE && !no_more;
+}
+
+static bool exchange_settle(struct exchange *x)
+{
+    if (x->state_down != DOWN_DONE)
+        return false;
+    exchange_end_learning(x);
+    exchange_end_error(x);
+    bool goes_on = http_head_is_persistent(&x->response) && x->response.framing != HTTP_UNTIL_CLOSE;
+    bool sends = x->state_up == UP_BODY || x->to_worker;
+    if (sends && goes_on && !x->worker_ended && !x->has_surplus)
+        return false; /* an early answer: the worker still wants the rest of the request */
+    if (exchange_may_pool(x)) {
+        upstream_give_back(x->up);
+        x->up = NULL;
+    }
+    if (exchange_client_may_go_on(x))
+        return exchange_ends(x, EXCHANGE_KEEP, REASON_NONE, "worker");
+    bool client_said = !http_head_is_persistent(&x->request) || x->client->has_ended;
+    return exchange_ends(x, EXCHANGE_CLOSE, REASON_SAID_CLOSE, client_said ? "client" : "worker");
+}
+
+bool exchange_step(struct exchange *x)
+{
+    bool moved = exchange_push_up(x);
+    if (x->end == EXCHANGE_RUNS)
+        moved |= exchange_pull_down(x);
+    if (x->end == EXCHANGE_RUNS)
+        moved |= exchange_settle(x);
+    return moved || x->end != EXCHANGE_RUNS;
+}
+
+/* --- start, timers, free --- */
+
+static bool wants_tunnel(const struct http_head *q)
+{
+    return q->method == HTTP_GET && q->minor == 1 && (q->facts & HTTP_NAMES_WEBSOCKET) &&
+           (q->facts & HTTP_SAYS_UPGRADE) && (q->framing == HTTP_NO_BODY || (q->framing == HTTP_LENGTH && !q->length));
+}
+
+static void exchange_hint(struct exchange *x)
+{
+    struct span path;
+    if (x->target.path == EIO_NO_PATH && eio_looks_misplaced(&x->target, exchange_target(x), &path))
+        ctx_of(x)->on_misplaced(ctx_of(x), path);
+}
+
+struct exchange *exchange_start(struct client *client, const struct http_head *head, struct span bytes,
+                                struct deadline *deadline, void (*on_event)(void *user, short what), void *user,
+                                size_t *used_out)
+{
+    struct exchange *x = calloc(1, sizeof(*x));
+    const struct config *cfg = client->config;
+    if (!x)
+        return NULL;
+    x->client = client;
+    x->deadline = deadline;
+    x->on_event = on_event;
+    x->user = user;
+    x->request = *head;
+    x->started_ms = clock_ms();
+    x->head_bytes = head->end - head->start;
+    http_head_init(&x->response);
+    http_body_init(&x->body_up, (enum http_framing)head->framing, head->length);
+    ssize_t body = body_share(&x->body_up, span_skip(bytes, head->end));
+    *used_out = head->end + (body > 0 ? (size_t)body : 0);
+    x->copy_bytes = (uint32_t)(*used_out - head->start);
+    x->copy = malloc(x->copy_bytes);
+    if (!x->copy) {
+        free(x);
+        return NULL;
+    }
+    memcpy(x->copy, bytes.ptr + head->start, x->copy_bytes);
+    x->copy_is_whole = true;
+    x->bytes_up = x->copy_bytes;
+    x->wants_tunnel = wants_tunnel(head);
+    metrics_add(&client->ctx->metrics, M_EXCHANGES, 1);
+    metrics_add(&client->ctx->metrics, M_REQUESTS, 1);
+    eio_target_parse(span_in(bytes, head->target), cfg->paths, cfg->path_count, (enum eio_repeated)cfg->sid_repeated,
+                     &x->target);
+    if (body < 0) {
+        exchange_ends(x, EXCHANGE_REPLY, REASON_BAD_CHUNK, "client");
+        return x;
+    }
+    exchange_hint(x);
+    exchange_set_worker(x, exchange_route(x, NULL));
+    exchange_count_route(x);
+    if (x->worker)
+        exchange_dispatch(x);
+    else
+        exchange_ends(x, EXCHANGE_REPLY, REASON_NO_WORKER, "worker");
+    return x;
+}
+
+void exchange_note_deadline(struct exchange *x)
+{
+    if (x->state_up == UP_CONNECT) {
+        if (exchange_next_worker(x, upstream_note_failed(ctx_of(x), x->worker, ETIMEDOUT)))
+            exchange_dispatch(x);
+        return;
+    }
+    exchange_drop_upstream(x, true);
+    exchange_ends(x, EXCHANGE_REPLY, REASON_RESPONSE_TIMEOUT, "worker");
+}
+
+static bool look_again(struct stream *s)
+{
+    if (!(s->flags & STREAM_LOOK_AGAIN))
+        return false;
+    s->flags = (uint8_t)((s->flags | STREAM_READABLE) & ~STREAM_LOOK_AGAIN);
+    return true;
+}
+
+bool exchange_sweep(struct exchange *x, bool quiet)
+{
+    if (x->route.route == ROUTE_KNOWN)
+        session_touch(ctx_of(x), x->route.key);
+    if (!quiet)
+        return false;
+    bool client = look_again(&x->client->stream);
+    bool worker = x->up && look_again(&x->up->stream);
+    return client || worker;
+}
+
+void exchange_free(struct exchange *x)
+{
+    struct metrics *m = metrics_of(x);
+    exchange_drop_upstream(x, false);
+    exchange_set_worker(x, NULL);
+    metrics_sub(m, M_EXCHANGES, 1);
+    backlog_free(&x->to_worker, m);
+    backlog_free(&x->head_down, m);
+    backlog_free(&x->error_body, m);
+    learn_free(x->learn);
+    free(x->copy);
+    free(x);
+}
