@@ -10,7 +10,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,10 +20,13 @@ import { Log } from "./log.mjs";
 
 export const binary = process.env.SIOLB || fileURLToPath(new URL("../../../build/siolb", import.meta.url));
 
+/** Is it a build with AddressSanitizer? Its memory says nothing about siolb's. */
+export const is_sanitized = existsSync(binary) && readFileSync(binary).includes("__asan_init");
+
 const START_MS = 10_000;
 const LOG_MS = 20_000;
 const SHOWN_LINES = 300;
-const OURS = new Set(["workers", "listen", "args", "prefix", "env", "status", "drain_wait_ms"]);
+const OURS = new Set(["file", "workers", "listen", "args", "prefix", "env", "status", "drain_wait_ms"]);
 
 /** A directory of its own for the test. */
 export function scratch(t) {
@@ -196,16 +199,21 @@ async function stopAndJudge(t, lb, expected_status, wait_ms) {
   }
 }
 
+function iniFile(t, options) {
+  const file = join(scratch(t), "siolb.ini");
+  writeFileSync(file, iniOf(sectionsOf(options)));
+  return file;
+}
+
 /**
  * Start siolb. Options: `workers` (objects with an address, or texts for `worker =`), `listen`, any section of the ini
  * file ({ proxy, sticky, timeouts, limits, log }), `args` (more of the command line), `prefix` (a command that runs it,
- * e.g. prlimit), `status` (the exit status that is expected in the end, 0), `drain_wait_ms`.
+ * e.g. prlimit), `file` (false: none), `status` (the exit status that is expected in the end, 0), `drain_wait_ms`.
  */
 export async function siolb(t, options) {
-  const file = join(scratch(t), "siolb.ini");
-  writeFileSync(file, iniOf(sectionsOf(options)));
+  const file_arguments = options.file === false ? [] : ["-c", iniFile(t, options)];
   /* The parent-death signal: a test runner that is killed must leave no siolb behind. */
-  const [command, ...args] = [...(options.prefix ?? []), "setpriv", "--pdeathsig", "KILL", binary, "-c", file, ...(options.args ?? [])];
+  const [command, ...args] = [...(options.prefix ?? []), "setpriv", "--pdeathsig", "KILL", binary, ...file_arguments, ...(options.args ?? [])];
   const child = spawn(command, args, { stdio: ["ignore", "inherit", "pipe"], env: { ...process.env, ...options.env } });
   const lb = new Siolb(child);
   defer(t, () => stopAndJudge(t, lb, options.status ?? 0, options.drain_wait_ms));
