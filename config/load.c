@@ -32,6 +32,7 @@ struct load {
     unsigned line;  /* the one being read, from 1 */
     size_t bytes;   /* read so far */
     int read_error; /* errno; 0: none */
+    bool is_cut;    /* the file went on, unread */
     enum place place;
     char section[SECTION_BYTES_MAX]; /* "" outside */
     unsigned *first_lines;           /* one for each row of `options`: where it was set first, 0: nowhere */
@@ -90,11 +91,10 @@ static bool is_idle(const char *text)
     return *text == '\0' || *text == ';' || *text == '#';
 }
 
-/* The next line into *line, without its end and without a byte order mark; what exceeds CONFIG_LINE_BYTES_MAX is read
- * and dropped. *len_out is its whole length. False: the stream has ended. */
+/* The next line into *line, without its end; what exceeds CONFIG_LINE_BYTES_MAX is read and dropped. *len_out is its
+ * whole length. False: the stream has ended. */
 static bool take_line(struct load *l, char line[CONFIG_LINE_BYTES_MAX + 1], size_t *len_out)
 {
-    static const char mark[] = "\xef\xbb\xbf";
     size_t len = 0;
     int c = EOF;
     for (; l->bytes <= CONFIG_FILE_BYTES_MAX && (c = getc(l->in)) != EOF && c != '\n'; l->bytes++, len++)
@@ -107,12 +107,19 @@ static bool take_line(struct load *l, char line[CONFIG_LINE_BYTES_MAX + 1], size
     if (len > 0 && len <= CONFIG_LINE_BYTES_MAX && line[len - 1] == '\r')
         len--;
     line[len < CONFIG_LINE_BYTES_MAX ? len : CONFIG_LINE_BYTES_MAX] = '\0';
-    if (++l->line == 1 && strncmp(line, mark, strlen(mark)) == 0) {
-        memmove(line, line + strlen(mark), strlen(line + strlen(mark)) + 1);
-        len -= strlen(mark);
-    }
+    l->line++;
     *len_out = len;
     return has_more;
+}
+
+/* Some editors begin a file with a byte order mark. */
+static void drop_mark(char *line, size_t *len)
+{
+    static const struct span mark = {"\xef\xbb\xbf", 3};
+    if (*len > CONFIG_LINE_BYTES_MAX || !span_starts_with(span_of(line, *len), mark))
+        return;
+    *len -= mark.len;
+    memmove(line, line + mark.len, *len + 1);
 }
 
 /* Of an unknown name: what it might have meant. */
@@ -161,15 +168,15 @@ static bool enter_section(struct load *l, const char *header)
 /* Does `line` begin with a key as inih sees one? It would take ":" for "=" too, and a comment may begin before both. */
 static bool check_setting(struct load *l, const char *line)
 {
-    for (const char *c = line; *c && !(*c == ';' && c > line && is_blank(c[-1])); c++) {
-        if (*c == '=' && c > line)
-            return true;
-        if (*c != '=' && *c != ':')
-            continue;
-        complain(l, here(l, NULL), *c == '=' ? "no key before \"=\"" : "a key ends with \"=\", not with \":\"");
-        return false;
-    }
-    complain(l, here(l, NULL), "missing \"=\" in \"%.*s\"", value_quoted(span_from_str(line)));
+    const char *end = line;
+    while (*end && !strchr("=:", *end) && !(*end == ';' && is_blank(end[-1])))
+        end++;
+    if (*end == '=' && end > line)
+        return true;
+    if (*end == '=')
+        complain(l, here(l, NULL), "no key before \"=\"");
+    else
+        complain(l, here(l, NULL), "missing \"=\" behind the key in \"%.*s\"", value_quoted(span_from_str(line)));
     return false;
 }
 
@@ -217,9 +224,12 @@ static char *read_line(char *line, int size, void *stream)
     if (!take_line(l, line, &len))
         return NULL;
     if (l->bytes > CONFIG_FILE_BYTES_MAX) {
+        l->is_cut = true;
         complain(l, (struct where){.file = l->file}, "more than %d bytes", CONFIG_FILE_BYTES_MAX);
         return NULL;
     }
+    if (l->line == 1)
+        drop_mark(line, &len);
     if (!check_line(l, line, len))
         line[0] = '\0';
     return line;
@@ -296,8 +306,10 @@ static void read_ini(struct load *l)
     assert(mistaken_line <= 0); /* check_line lets nothing pass that inih does not understand */
     if (mistaken_line < 0)
         complain(l, (struct where){.file = l->file}, "out of memory");
-    if (l->read_error)
+    if (l->read_error) {
+        l->is_cut = true;
         complain(l, (struct where){.file = l->file}, "%s", strerror(l->read_error));
+    }
 }
 
 /* ---- what a file does not say ------------------------------------------------------------------------------------ */
@@ -344,10 +356,11 @@ static void take_command_line(struct load *l, const char *const *listens, const 
     take_flags(l, "-l", listen, listens, option_set);
     take_flags(l, "-w", worker, workers, set_worker_or_ports);
 
-    bool was_tried = l->first_lines[worker - options] != 0 || (workers && *workers);
-    if (!was_tried && l->file)
+    if (l->first_lines[worker - options] != 0 || l->is_cut || (workers && *workers))
+        return;
+    if (l->file)
         complain(l, (struct where){l->file, 0, worker->section, worker->key}, "at least one is needed");
-    else if (!was_tried)
+    else
         complain(l, (struct where){.file = "-w"}, "at least one worker is needed");
 }
 

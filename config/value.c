@@ -174,6 +174,8 @@ bool value_cookie_name(struct span text, struct value_why *why)
 
 bool value_file_name(struct span text, struct value_why *why)
 {
+    if (span_starts_with(text, SPAN(";"))) /* printed behind "= ", it would read back as a comment */
+        return value_refuse(why, "the name of a file cannot begin with \";\"");
     for (size_t i = 0; i < text.len; i++)
         if (is_control(text.ptr[i]))
             return value_refuse(why, "a control byte in the name of a file");
