@@ -120,7 +120,7 @@ static struct worker *last_resort(struct fleet *f, const struct balance_ask *ask
         struct worker *w = &f->workers[i];
         bool may_try = w->state == WORKER_UP || w->state == WORKER_ABSENT;
         /* a connect that is not answered would hold the client for seconds: not before its time */
-        if (w != ask->not_this && may_try && w->is_cooling && !w->timed_out && (!best || is_due_before(w, best)))
+        if (w != ask->not_this && may_try && !w->timed_out && (!best || is_due_before(w, best)))
             best = w;
     }
     return best;

@@ -33,9 +33,9 @@ struct route_ask {
 struct route_answer {
     enum route route;
     struct worker *worker; /* NULL: none is available (ROUTE_NONE) */
-    uint64_t key;          /* of the query's sid in the sidmap; 0: the query has none */
+    uint64_t key;          /* of the query's sid in the sidmap; 0: the query has none, or one over SID_BYTES_MAX */
     uint16_t ttl_s;        /* of the session when known, else 0 */
-    bool is_handshake;     /* GET on a path, no sid, with a transport: a new session is to come */
+    bool is_handshake;     /* GET on a path, no sid, polling or websocket: a new session is to come */
     bool may_teach;        /* ... by polling: its response is to be read (PROTOCOL 17.1) */
 };
 
