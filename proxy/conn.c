@@ -66,6 +66,21 @@ static void conn_limit_closing(struct conn *c)
     deadline_set(&c->deadline, wait_ms ? clock_ms() + wait_ms : 0);
 }
 
+/* Begin the wait of the present state. */
+static void conn_arm(struct conn *c)
+{
+    const struct config *cfg = c->client.config;
+    if (c->state == CONN_CLOSING) {
+        conn_limit_closing(c);
+    } else if (c->state == CONN_HEAD) {
+        http_head_init(&c->head);
+        c->head_begun = false;
+        deadline_set(&c->deadline, clock_ms() + (c->requests ? cfg->keepalive_ms : cfg->head_ms));
+    } else {
+        deadline_set(&c->deadline, 0); /* the exchange sets its own */
+    }
+}
+
 /* The only writer of c->state. */
 static void conn_enter(struct conn *c, enum conn_state next)
 {
@@ -74,17 +89,7 @@ static void conn_enter(struct conn *c, enum conn_state next)
         log_line(&c->client.ctx->log, LOG_DEBUG, "conn", "conn=%u from=%s to=%s", c->client.id,
                  conn_state_name((enum conn_state)c->state), conn_state_name(next));
     c->state = (uint8_t)next;
-    const struct config *cfg = c->client.config;
-    uint64_t now_ms = clock_ms();
-    if (next == CONN_HEAD) {
-        http_head_init(&c->head);
-        c->head_begun = false;
-        deadline_set(&c->deadline, now_ms + (c->requests ? cfg->keepalive_ms : cfg->head_ms));
-    } else if (next == CONN_CLOSING) {
-        conn_limit_closing(c);
-    } else {
-        deadline_set(&c->deadline, 0);
-    }
+    conn_arm(c);
 }
 
 /* Who ended it and why: the first one to say so is right. */
@@ -478,7 +483,7 @@ bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from)
     list_add_last(&ctx->conns, &c->link);
     metrics_add(&ctx->metrics, M_CLIENTS, 1);
     metrics_add(&ctx->metrics, M_ACCEPTED, 1);
-    conn_enter(c, CONN_HEAD);
+    conn_arm(c);
     return true;
 }
 
