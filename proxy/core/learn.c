@@ -93,6 +93,7 @@ void learn_free(struct learn *l)
 static enum learn_state fail_as(struct learn *l, const char *why)
 {
     l->failure = why;
+    l->open.sid_len = 0;
     return LEARN_FAILED;
 }
 

@@ -26,7 +26,7 @@ void learn_free(struct learn *l); /* NULL is fine */
 /* Feed the next payload bytes, before they go on to the client. LEARN_DONE and LEARN_FAILED are final. */
 enum learn_state learn_feed(struct learn *l, struct span payload);
 
-/* What is known so far; valid until learn_free. */
+/* What is known so far (after LEARN_FAILED: no sid); valid until learn_free. */
 const struct eio_open *learn_open(const struct learn *l);
 
 /* Why it failed: "encoded" (a coding we cannot undo, or a broken stream), "not-open" (no open packet; also when asked
