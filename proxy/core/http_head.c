@@ -135,7 +135,8 @@ static bool is_ipv4(struct span s)
         const char *dot = find_byte(s, '.');
         struct span part = span_of(s.ptr, dot ? (size_t)(dot - s.ptr) : s.len);
         uint64_t octet;
-        if (part.len > 3 || !read_number(part, 255, &octet))
+        bool is_octal_to_some = part.len > 1 && part.ptr[0] == '0';
+        if (is_octal_to_some || !read_number(part, 255, &octet))
             return false;
         if (!dot)
             return octets == 4;

@@ -328,6 +328,7 @@ static void an_absolute_target_names_the_same_server_as_host(void **state)
         {TEXT("GET http://a.b:80/ HTTP/1.1\r\nHost: a.b\r\n\r\n"), REASON_BAD_HOST},
         {TEXT("GET http://a.b/ HTTP/1.1\r\nHost:\r\n\r\n"), REASON_BAD_HOST},
         {TEXT("GET http://a.b?x HTTP/1.1\r\nHost: a.b?x\r\n\r\n"), REASON_BAD_HOST},
+        {TEXT("GET http://a.b#x HTTP/1.1\r\nHost: a.b\r\n\r\n"), REASON_NONE},
         {TEXT("GET http://a.b HTTP/1.0\r\n\r\n"), REASON_NONE},
         {TEXT("GET //a.b/ HTTP/1.1\r\nHost: c\r\n\r\n"), REASON_NONE},
         {TEXT("OPTIONS * HTTP/1.1\r\nHost: c\r\n\r\n"), REASON_NONE},
@@ -398,6 +399,11 @@ static void host_is_one_name_with_an_optional_port(void **state)
         {"[::1.2.3.4.5]", REASON_BAD_HOST},
         {"[::1.2.3.4:5]", REASON_BAD_HOST},
         {"[::1..3.4]", REASON_BAD_HOST},
+        {"[::0.0.0.0]", REASON_NONE},
+        {"[::1.2.3.04]", REASON_BAD_HOST},
+        {"[:1:2:3:4:5:6:7]", REASON_BAD_HOST},
+        {"[1:2:3:4:5:6:7:8:]", REASON_BAD_HOST},
+        {"[1::2:]", REASON_BAD_HOST},
         {"[fe80::1%25eth0]", REASON_BAD_HOST},
         {"[v1.a]", REASON_BAD_HOST},
         {"[::1]a", REASON_BAD_HOST},
@@ -473,6 +479,7 @@ static void field_lines_are_a_token_a_colon_and_a_value(void **state)
         {TEXT(GET "A\t: b\r\n\r\n"), REASON_BAD_FIELD_NAME},
         {TEXT(GET "Transfer-Encoding : chunked\r\n\r\n"), REASON_BAD_FIELD_NAME},
         {TEXT(GET ": b\r\n\r\n"), REASON_BAD_FIELD_NAME},
+        {TEXT(GET "A: b\r\n: c\r\n\r\n"), REASON_BAD_FIELD_NAME},
         {TEXT(GET "A\r\n\r\n"), REASON_BAD_FIELD_NAME},
         {TEXT(GET "A b: c\r\n\r\n"), REASON_BAD_FIELD_NAME},
         {TEXT(GET "A(b): c\r\n\r\n"), REASON_BAD_FIELD_NAME},
@@ -743,6 +750,16 @@ static void at_the_ceiling_the_verdict_is_final(void **state)
     }
 }
 
+static void dropped_empty_lines_take_no_room_of_the_head(void **state)
+{
+    (void)state;
+    struct span text = SPAN("\r\n\r\nGET / HTTP/1.1\r\n\r\nGET ");
+    uint32_t head_bytes = (uint32_t)text.len - 8;
+    assert_int_equal(parse_in_pieces(REQUEST, text, text.len, 1, head_bytes).verdict, PARSE_OK);
+    assert_int_equal(parse_in_pieces(REQUEST, text, 0, 1, head_bytes).verdict, PARSE_OK);
+    assert_int_equal(parse_in_pieces(REQUEST, text, text.len, 1, head_bytes - 1).verdict, PARSE_BAD);
+}
+
 /* ---- responses ---- */
 
 static void status_lines_may_lack_a_phrase_and_nothing_else(void **state)
@@ -979,6 +996,7 @@ int main(void)
         cmocka_unit_test(persistence_follows_version_and_connection),
         cmocka_unit_test(too_much_is_refused_by_what_was_too_much),
         cmocka_unit_test(at_the_ceiling_the_verdict_is_final),
+        cmocka_unit_test(dropped_empty_lines_take_no_room_of_the_head),
         cmocka_unit_test(status_lines_may_lack_a_phrase_and_nothing_else),
         cmocka_unit_test(what_is_no_http_answer_is_refused_by_its_first_bytes),
         cmocka_unit_test(the_framing_of_a_response_follows_request_status_and_fields),
