@@ -18,18 +18,15 @@ const char *metric_name(enum metric which)
 
 size_t metrics_line(const struct metrics *m, char *out, size_t size)
 {
-    size_t whole = 0; /* length of the line so far, as if there were room for it */
-    bool fits = true; /* ... and there was */
+    size_t whole = 0; /* length of the line so far, as if there were room for it: once past the end, nothing fits */
     if (size)
         out[0] = '\0';
     for (size_t i = 0; i < METRICS; i++) {
         char item[128];
-        int n = snprintf(item, sizeof(item), "%s%s=%" PRIu64, i ? " " : "", names[i], m->value[i]);
-        size_t len = (size_t)n;
-        fits = fits && whole + len < size;
-        if (fits)
-            memcpy(out + whole, item, len + 1);
-        whole += len;
+        int len = snprintf(item, sizeof(item), "%s%s=%" PRIu64, i ? " " : "", names[i], m->value[i]);
+        if (whole + (size_t)len < size)
+            memcpy(out + whole, item, (size_t)len + 1);
+        whole += (size_t)len;
     }
     return whole;
 }
