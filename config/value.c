@@ -391,7 +391,7 @@ bool value_listen(struct span text, struct value_listen *out, struct value_why *
 /* "3001" or "3001-3004" */
 static bool read_ports(struct span text, struct value_worker *out, struct value_why *why)
 {
-    uint16_t first;
+    uint16_t first = 0;
     struct span before;
     struct span last = text;
     out->is_range = take_until(&last, '-', &before);

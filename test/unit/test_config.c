@@ -250,6 +250,7 @@ static void an_unknown_name_is_told_with_the_nearest_known_one(void **state)
         {WORKERS "[proxy]\nPath = /\n", "f:4: [proxy] Path: unknown key; did you mean \"path\"?\n"},
         {WORKERS "[proxy]\nuesr = x\n", "f:4: [proxy] uesr: unknown key; did you mean \"user\"?\n"},
         {WORKERS "[proxy]\nworker = 1\n", "f:4: [proxy] worker: unknown key; it belongs to [workers]\n"},
+        {WORKERS "[proxy]\npxxh = 1\n", "f:4: [proxy] pxxh: unknown key\n"},
         {WORKERS "[proxy]\ncolour = 1\n", "f:4: [proxy] colour: unknown key\n"},
         {WORKERS "[timeouts]\nconect = 1s\nkeep_alive = 1s\n",
          "f:4: [timeouts] conect: unknown key; did you mean \"connect\"?\n"
@@ -323,6 +324,8 @@ static void what_is_said_twice_is_told(void **state)
     static const struct mistake rows[] = {
         {WORKERS "[proxy]\nbalance = least\n[log]\nlevel = info\n[proxy]\nbalance = least\n",
          "f:8: [proxy] balance: set in line 4 already\n"},
+        {WORKERS "[log]\nlevel = info\nlevel = info\nlevel = info\n",
+         "f:5: [log] level: set in line 4 already\nf:6: [log] level: set in line 4 already\n"},
         {WORKERS "[log]\nlevel = loud\nlevel = info\n",
          "f:4: [log] level: \"loud\" is not possible; it is one of: error, warn, info, debug\n"
          "f:5: [log] level: set in line 4 already\n"},
