@@ -213,8 +213,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct world w = {.now_s = 100};
     bool fresh;
     CHECK(region && sidmap_init(&w.map, region, bytes, ENTRIES, hash_key, boot_id, &fresh) && fresh);
-    for (uint16_t slot = 0; slot < SLOTS; slot++)
-        CHECK(sidmap_slot(&w.map, 7u + slot) == slot);
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        CHECK(sidmap_slot(&w.map, 7 + slot) == slot);
     unsigned lost;
     for (size_t at = 0; at + STEP_BYTES <= size; at += STEP_BYTES) {
         step(&w, data + at);

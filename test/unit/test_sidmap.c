@@ -20,7 +20,7 @@ static char *zero_region(uint32_t entries)
     static const char zeroes[64 * 1024];
     size_t bytes = sidmap_region_bytes(entries);
     assert_true(bytes <= sizeof(zeroes));
-    return (char *)(uintptr_t)edge_copy_span(span_of(zeroes, bytes)).ptr;
+    return (char *)edge_copy_span(span_of(zeroes, bytes)).ptr;
 }
 
 static struct sidmap fresh_map(uint32_t entries)
