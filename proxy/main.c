@@ -28,7 +28,7 @@ static const char usage[] =
     "  -h, --help             print this and end\n"
     "\n"
     "SIGTERM, SIGINT: finish requests, close websockets over the time that [timeouts] drain says, end; a second\n"
-    "one: end now. SIGUSR1: write the counters to the log.\n"
+    "one: end now. SIGUSR1: open the log file anew and write all counters to it.\n"
     "\n"
     "Exit status: 0 fine, also after a drain; 1 could not start: the configuration is wrong (every mistake is on\n"
     "stderr), an address is in use; 2 wrong arguments.\n";
@@ -129,13 +129,11 @@ static int run(const struct arguments *a)
     struct config *c = config_load(a->file, a->listens, a->workers, complain, NULL);
     if (!c)
         return EXIT_NOT_STARTED;
-    int status = EXIT_FINE;
     if (!a->test_only)
-        status = server_run(c);
-    else
-        config_print(c, stdout);
+        return server_run(c); /* the reference is the server's now */
+    config_print(c, stdout);
     config_release(c);
-    return fflush(stdout) == 0 ? status : EXIT_NOT_STARTED;
+    return fflush(stdout) == 0 ? EXIT_FINE : EXIT_NOT_STARTED;
 }
 
 int main(int argc, char **argv)
