@@ -61,11 +61,11 @@ static struct span cut_at(struct span *rest, char separator)
     return part;
 }
 
-/* With "last counts" each one replaces the one before, the empty one too. With "first counts" Python's parse_qs has
- * dropped the blank ones. */
-static bool counts(enum eio_repeated repeated, bool is_first, struct span value)
+/* With "last" each one replaces the one before, the empty one too. With "first" all before the first that is not empty
+ * leave nothing behind: Python's parse_qs has dropped them. */
+static bool counts(enum eio_repeated repeated, bool has_one)
 {
-    return repeated == EIO_LAST_COUNTS || (is_first && value.len > 0);
+    return repeated == EIO_LAST_COUNTS || !has_one;
 }
 
 static void take_sid(struct span raw, struct eio_target *out)
@@ -90,10 +90,10 @@ static enum eio_transport transport_find(struct span raw)
 static void take_parameter(struct span name, struct span value, enum eio_repeated repeated, struct eio_target *out)
 {
     if (decodes_to(name, SPAN("sid"))) {
-        if (out->path != EIO_NO_PATH && counts(repeated, !out->has_sid, value))
+        if (out->path != EIO_NO_PATH && counts(repeated, out->has_sid))
             take_sid(value, out);
     } else if (decodes_to(name, SPAN("transport"))) {
-        if (counts(repeated, out->transport == EIO_TRANSPORT_NONE, value))
+        if (counts(repeated, out->transport != EIO_TRANSPORT_NONE))
             out->transport = (uint8_t)transport_find(value);
     } else if (decodes_to(name, SPAN("EIO"))) {
         out->has_eio = true;

@@ -136,7 +136,8 @@ static enum learn_state feed_identity(struct learn *l, struct span payload)
 
 /* --- inflating --- */
 
-/* Add to `seen` what `coded` inflates to, until that is full. False: a broken stream. */
+/* Add to `seen` what `coded` inflates to, until that is full; there is a byte of the one and room for one in the other,
+ * so that inflate can always do something. False: a broken stream. */
 static bool inflate_some(struct learn *l, struct span coded)
 {
     assert(coded.len <= UINT_MAX);
@@ -147,7 +148,7 @@ static bool inflate_some(struct learn *l, struct span coded)
     int rc = inflate(&l->z, Z_SYNC_FLUSH);
     l->seen_len = sizeof(l->seen) - l->z.avail_out;
     l->stream_is_over = rc == Z_STREAM_END;
-    return rc == Z_OK || rc == Z_STREAM_END || rc == Z_BUF_ERROR; /* the last: nothing to do without more input */
+    return rc == Z_OK || rc == Z_STREAM_END;
 }
 
 /* RFC 1950, 2.2: method 8, a window of at most 32 KiB, and the check bits of both bytes. */

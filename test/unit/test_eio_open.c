@@ -54,6 +54,10 @@ static void check_good_row(parser *parse, const struct good_row *row)
         }
         if (has_sid)
             assert_span_equal(span_of(open.sid, open.sid_len), row->sid);
+        if (p == PARSE_MORE) { /* no number is taken before its end is seen */
+            assert_true(open.ping_interval_ms == 0 || open.ping_interval_ms == row->ping_interval_ms);
+            assert_true(open.ping_timeout_ms == 0 || open.ping_timeout_ms == row->ping_timeout_ms);
+        }
         if (p == PARSE_OK) {
             assert_int_equal(open.ping_interval_ms, row->ping_interval_ms);
             assert_int_equal(open.ping_timeout_ms, row->ping_timeout_ms);

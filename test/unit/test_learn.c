@@ -149,6 +149,20 @@ static void the_sid_is_known_as_soon_as_a_flushed_stream_holds_it(void **state)
     deflateEnd(&z);
 }
 
+static void bare_deflate_that_looks_almost_like_zlib_is_learned(void **state)
+{
+    /* a stored block; the bits up to its length may be anything, and make the first byte look like zlib's method 8 */
+    static const struct span stored = BYTES("\x08\x0e\x00\xf1\xff"
+                                            "0{\"sid\":\"abc\"}");
+    (void)state;
+    for (size_t piece = 1; piece <= stored.len; piece++) {
+        struct learn *l = start("deflate");
+        assert_int_equal(feed_pieces(l, stored, piece), LEARN_DONE);
+        assert_span_is(learned_sid(l), "abc");
+        learn_free(l);
+    }
+}
+
 static void pieces_without_a_byte_change_nothing(void **state)
 {
     (void)state;
@@ -322,6 +336,7 @@ int main(void)
         cmocka_unit_test(every_framing_is_learned_in_pieces_of_any_size),
         cmocka_unit_test(the_sid_is_known_with_the_very_byte_that_completes_it),
         cmocka_unit_test(the_sid_is_known_as_soon_as_a_flushed_stream_holds_it),
+        cmocka_unit_test(bare_deflate_that_looks_almost_like_zlib_is_learned),
         cmocka_unit_test(pieces_without_a_byte_change_nothing),
         cmocka_unit_test(a_coding_that_cannot_be_undone_fails_as_encoded),
         cmocka_unit_test(a_broken_stream_fails_as_encoded),
