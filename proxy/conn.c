@@ -41,7 +41,8 @@ struct conn {
     uint32_t lingered;    /* bytes thrown away in CLOSING */
     uint16_t quiet;       /* sweeps since the last event */
     uint8_t state;        /* enum conn_state */
-    bool head_begun;      /* a byte of the head has come */
+    bool head_begun;           /* a byte of the head has come */
+    bool resets;               /* CLOSING ends with RST: the client must not take what it has for the whole */
     const char *phase;    /* for the closing line: where it ended, */
     const char *ended_by; /* by whom, */
     enum reason why;      /* and why */
@@ -222,6 +223,11 @@ static bool conn_step_closing(struct conn *c)
         conn_limit_closing(c);
     if (cl->outbox)
         return false;
+    if (c->resets) {
+        if (!stream_has_unsent(&cl->stream)) /* else the sweep looks again: a RST would throw it away */
+            conn_close(c, c->why, c->ended_by, true);
+        return false;
+    }
     stream_shut(&cl->stream);
     while (!cl->has_ended && (cl->stream.flags & STREAM_READABLE) && c->lingered < LINGER_BYTES_MAX) {
         enum stream_result result = stream_read(&cl->stream, cl->ctx->read_buffer, cl->ctx->read_bytes, &got);
@@ -298,6 +304,7 @@ static bool conn_end_exchange(struct conn *c)
             c->client.ctx->on_client_gone(c->client.ctx);
         return false;
     case EXCHANGE_RESET:
+        c->resets = why == REASON_TRUNCATED;
         if (c->client.outbox || stream_has_unsent(&c->client.stream))
             return conn_begin_closing(c, why, who);
         conn_close(c, why, who, true);
@@ -342,11 +349,20 @@ static bool conn_begin_exchange(struct conn *c, struct span bytes)
     return c->exchange->end == EXCHANGE_RUNS ? true : conn_end_exchange(c);
 }
 
+static bool is_only_line_ends(struct span bytes)
+{
+    return span_equal(bytes, SPAN("\r\n")) || span_equal(bytes, SPAN("\r\n\r\n"));
+}
+
 /* The bytes so far are no whole head: keep them, and give the rest its time. */
 static bool conn_wait_for_head(struct conn *c, struct span bytes)
 {
-    bool is_first_look = !c->head_begun;
-    if (is_first_look && c->requests)
+    if (is_only_line_ends(bytes)) {
+        /* what old clients send behind a body begins no head: it must not shorten the time of an idle connection */
+        http_head_init(&c->head);
+        return client_used(&c->client, bytes, bytes.len);
+    }
+    if (!c->head_begun && c->requests)
         deadline_set(&c->deadline, clock_ms() + c->client.config->head_ms);
     c->head_begun = true;
     if (!client_used(&c->client, bytes, 0)) {
@@ -494,7 +510,9 @@ void conn_sweep(struct ctx *ctx)
         struct conn *c = LINK_OWNER(n, struct conn, link);
         if (c->quiet < UINT16_MAX)
             c->quiet++;
-        if (c->state == CONN_EXCHANGE && exchange_sweep(c->exchange, c->quiet == LOOK_AGAIN_AT))
+        if (c->state == CONN_CLOSING && c->resets)
+            conn_run(c);
+        else if (c->state == CONN_EXCHANGE && exchange_sweep(c->exchange, c->quiet == LOOK_AGAIN_AT))
             conn_run(c);
     }
 }

@@ -255,12 +255,21 @@ static bool tunnel_pump(struct tunnel *t, int from)
     return true;
 }
 
+/* A side whose FIN was read is not read again, and a RST that comes later shows as an error of the socket only. */
+static bool tunnel_meets_late_reset(struct tunnel *t, int side)
+{
+    int error = t->way[side] == WAY_FLOW ? 0 : stream_error(&t->side[side].stream);
+    return error && !tunnel_fail(t, side, error);
+}
+
 static void on_side_event(struct tunnel *t, int side, short what)
 {
     if (t->is_closed)
         return;
     t->quiet = 0;
     stream_note(&t->side[side].stream, what);
+    if (tunnel_meets_late_reset(t, side))
+        return;
     if (!tunnel_flush(t, side) || !tunnel_pump(t, side))
         return;
     /* room at this side lets the other one be read again; usually it is not readable and this is one comparison */
