@@ -49,7 +49,7 @@ struct load {
 
 static char shared[SHARED_BYTES];
 
-/* What a browser sends along: 460 to 500 bytes a head. */
+/* What a browser sends along: polls have heads of about 480 bytes. */
 #define BROWSER_LINES                                                                                                  \
     "Host: chat.example.com\r\n"                                                                                       \
     "Connection: %s\r\n"                                                                                               \
@@ -59,6 +59,7 @@ static char shared[SHARED_BYTES];
     "Referer: https://chat.example.com/\r\n"                                                                           \
     "Accept-Encoding: gzip, deflate, br\r\n"                                                                           \
     "Accept-Language: en-US,en;q=0.9\r\n"                                                                              \
+    "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n"                                 \
     "Cookie: lang=en; theme=dark\r\n"
 
 #define UPGRADE_LINES                                                                                                  \
