@@ -116,6 +116,13 @@ bool stream_has_unsent(const struct stream *s)
     return ioctl(stream_fd(s), SIOCOUTQ, &bytes) == 0 && bytes > 0;
 }
 
+int stream_error(const struct stream *s)
+{
+    int error = 0;
+    socklen_t bytes = sizeof(error);
+    return getsockopt(stream_fd(s), SOL_SOCKET, SO_ERROR, &error, &bytes) == 0 ? error : 0;
+}
+
 void stream_close(struct stream *s, bool reset)
 {
     if (!stream_is_open(s))

@@ -66,6 +66,9 @@ void stream_shut(struct stream *s);
 /* Are bytes written that the peer has not acknowledged? Unknown (no TCP) counts as no. */
 bool stream_has_unsent(const struct stream *s);
 
+/* The error that the socket has met and nobody was told of yet; 0: none. */
+int stream_error(const struct stream *s);
+
 /* Unregister and close; `reset`: with RST instead of FIN. Harmless the second time. */
 void stream_close(struct stream *s, bool reset);
 
