@@ -17,11 +17,12 @@ class Raw {
   constructor(t, port) {
     this.socket = net.connect(port, "127.0.0.1");
     this.socket.on("error", () => {});
+    this.connects = once(this.socket, "connect");
     defer(t, () => this.socket.destroy());
   }
 
   connected() {
-    return within(WAIT_MS, "a connection", once(this.socket, "connect"));
+    return within(WAIT_MS, "a connection", this.connects);
   }
 
   async ask(text = GET) {

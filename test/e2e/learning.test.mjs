@@ -1,5 +1,7 @@
 /* What teaches siolb a sid, what does not, and what a session cookie does. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import http from "node:http";
 import test from "node:test";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 
@@ -85,7 +87,25 @@ test("an unknown sid is sent by its hash: to the same worker each time, in every
   assert.equal(metrics.sessions, 0, "an unknown sid creates no entry");
 });
 
-test("a handshake body that arrives byte by byte, chunked, is learned before its last byte is sent on", async (t) => {
+test("a sid is learned before the bytes that complete it are sent on, while the response still goes on", async (t) => {
+  const unfinished = [];
+  const open = (res, sid) => {
+    res.write(openPacket(sid).replace(/"upgrades.*/, ""));
+    unfinished.push(() => res.end('"pingInterval":25000}'));
+  };
+  const { lb, ask } = await fleetAndLb(t, open);
+  for (let n = 0; n < 8; n++) {
+    const [res] = await once(http.get(`${lb.url}${HANDSHAKE}`, { agent: false }), "response");
+    const [head] = await once(res, "data");
+    const again = await ask(withSid(JSON.parse(`${head.toString().slice(1, -1)}}`).sid));
+    assert.equal(again.headers["x-worker"], res.headers["x-worker"]);
+    unfinished.pop()();
+    await once(res.resume(), "end");
+  }
+  assert.equal(await lb.metric("route_known_total"), 8);
+});
+
+test("a handshake body that arrives byte by byte, chunked, is learned", async (t) => {
   const slow = async (res, sid) => {
     for (const byte of openPacket(sid)) {
       res.write(byte);

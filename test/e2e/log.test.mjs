@@ -98,12 +98,12 @@ test("what a client sends cannot forge a log line", async (t) => {
   const workers = await webWorkers(t, 1);
   for (const access of ["on", "json"]) {
     const lb = await siolb(t, { workers, log: { level: "debug", access } });
-    await request(lb.url, { path: '/"quoted"\\\u00ff=x\\', agent: false });
+    const { status } = await request(lb.url, { path: '/"quoted"\\\u00ff=x\\', agent: false });
     await lb.stop();
     const lines = lb.log.filter((line) => line.text.includes("quoted"));
     assert.equal(lines.length, 1);
-    if (access === "json") assert.equal(JSON.parse(lines[0].text).status, 200);
-    else assert.equal(lines[0].status, "200");
+    if (access === "json") assert.equal(JSON.parse(lines[0].text).status, status);
+    else assert.equal(lines[0].status, String(status));
   }
 });
 
