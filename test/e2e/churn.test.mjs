@@ -33,7 +33,8 @@ test("200 clients coming and going for 30 s: every message once and in order, ze
     for (let life = 0; !is_over(); life++) {
       const client = await connect(t, lb.url, kinds[(number + life) % kinds.length]);
       for (let round = 0; round <= (number + life) % 4 && !is_over(); round++) {
-        said += await client.talk(ROUND_MESSAGES, { window: 1 + (number % 4), payload: `${number}.${life}.${round}` });
+        const echoes = await client.talk(ROUND_MESSAGES, { window: 1 + (number % 4), payload: `${number}.${life}.${round}` });
+        said += echoes;
         await client.listen(3, `${number}`);
       }
       client.close();
@@ -42,7 +43,7 @@ test("200 clients coming and going for 30 s: every message once and in order, ze
   };
   await Promise.all(Array.from({ length: CLIENTS }, (_, number) => live(number)));
 
-  t.diagnostic(`${lives} sessions, ${said} messages`);
+  t.diagnostic(`${lives} sessions, ${said} messages, ${await workers.total("late")} requests after the end of their session`);
   assert.ok(lives >= CLIENTS, "every client lived at least once");
   assert.equal(await workers.total("messages"), said);
   assert.equal(await workers.total("connections"), lives);

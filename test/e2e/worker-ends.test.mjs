@@ -78,7 +78,7 @@ for (const [name, seen, act] of ENDS) {
       });
       const { text, end } = await client.rest();
       assert.equal(text, head + part);
-      if (name === "FIN") assert.equal(end, "fin");
+      assert.equal(end, seen);
       await lb.untilMetrics((m) => m.clients === 0 && m.truncated_total === 1);
     });
   }

@@ -5,8 +5,9 @@
  *
  * version 4 or 2; `servers` are Socket.IO servers on the one HTTP server, each with the options of its constructor and
  * `sids`: "own" makes sids of characters that clients have to escape.
- * Counts what must never happen: `misroutes` (an unknown sid, or a message for a socket of another worker) and
- * `disorder` (a message lost, repeated or out of order). GET /whoami answers with the worker's id.
+ * Counts what must never happen: `misroutes` (a sid that was never minted here, or a message for a socket of another
+ * worker) and `disorder` (a message lost, repeated or out of order). A sid that was minted here and has ended is `late`:
+ * a client's last poll can be overtaken by its own goodbye. GET /whoami answers with the worker's id.
  *
  * Every socket gets `worker` (id) at once, and understands:
  *   say n owner payload  ->  said n payload   messages numbered from 0; owner: the id it was told
@@ -22,7 +23,8 @@ const require = createRequire(import.meta.url);
 const UNKNOWN_SID = 1;
 
 const { id, version, servers } = JSON.parse(process.argv[2]);
-const counters = { misroutes: 0, disorder: 0, connections: 0, disconnections: 0, messages: 0, requests: 0, probes: 0 };
+const counters = { misroutes: 0, disorder: 0, connections: 0, disconnections: 0, messages: 0, requests: 0, probes: 0, late: 0 };
+const minted = new Set(); /* every sid of this worker, for as long as it runs */
 const notes = []; /* what the misroutes were, for the failure's message */
 const { Server } = version === 4 ? await import("socket.io") : { Server: require("socket.io-2") };
 
@@ -57,20 +59,23 @@ function serve(socket) {
   socket.on("leave", () => socket.disconnect(true));
 }
 
+function unknownSid(sid, req) {
+  if (minted.has(sid)) counters.late++;
+  else if (sid === "-") counters.probes++; /* a health check's question, not a client's */
+  else misroute(`unknown sid in ${req.method} ${req.url}`);
+}
+
 /* engine.io 3 has no "connection_error" event: look at the verdict itself. */
-function countUnknownSids(engine) {
+function watch(engine) {
+  engine.on("connection", (socket) => minted.add(socket.id));
   if (version === 4) {
-    engine.on("connection_error", (error) => {
-      if (error.code !== UNKNOWN_SID) return;
-      if (error.context?.sid === "-") counters.probes++; /* a health check's question, not a client's */
-      else misroute(`unknown sid in ${error.req.method} ${error.req.url}`);
-    });
+    engine.on("connection_error", ({ code, req }) => code === UNKNOWN_SID && unknownSid(req._query.sid, req));
     return;
   }
   const verify = engine.verify.bind(engine);
   engine.verify = (req, upgrade, done) =>
     verify(req, upgrade, (code, success) => {
-      if (!success && code === UNKNOWN_SID) misroute(`unknown sid in ${req.method} ${req.url}`);
+      if (!success && code === UNKNOWN_SID) unknownSid(req._query.sid, req);
       done(code, success);
     });
 }
@@ -84,7 +89,7 @@ const http = createServer((req, res) => {
 const ios = servers.map(({ sids, ...options }) => {
   const io = new Server(http, { serveClient: false, ...options });
   const engine = version === 4 ? io.engine : io.eio;
-  countUnknownSids(engine);
+  watch(engine);
   if (sids === "own") engine.generateId = () => `${id} ß+ %2F&=#?" ${randomUUID()}`;
   io.on("connection", serve);
   return io;

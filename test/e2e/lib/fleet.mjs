@@ -48,7 +48,7 @@ class Worker {
     return within(ANSWER_MS, `worker ${this.id} to answer ${ask}`, answer);
   }
 
-  /** {misroutes, disorder, connections, disconnections, messages, requests, probes, notes} */
+  /** {misroutes, disorder, connections, disconnections, messages, requests, probes, late, notes} */
   counters() {
     return this.#ask("counters");
   }
