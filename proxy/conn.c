@@ -482,12 +482,17 @@ static void on_deadline(void *arg)
     conn_run(c);
 }
 
+size_t conn_bytes(void)
+{
+    return sizeof(struct conn);
+}
+
 bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from)
 {
-    struct conn *c = calloc(1, sizeof(*c));
+    struct conn *c = pool_take(&ctx->conn_pool);
     if (!c || !stream_start(&c->client.stream, ctx->base, fd, on_client_event, c)) {
         close(fd);
-        free(c);
+        pool_give_back(c);
         return false;
     }
     c->client.ctx = ctx;

@@ -10,6 +10,8 @@
 #include "core/reason.h"
 #include "ctx.h"
 
+size_t conn_bytes(void); /* of one, for its pool */
+
 /* Take over an accepted, non-blocking descriptor. False: out of memory; the descriptor is closed. */
 bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from) MUST_CHECK;
 

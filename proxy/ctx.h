@@ -11,6 +11,7 @@
 #include "core/sidmap.h"
 #include "list.h"
 #include "log.h"
+#include "pool.h"
 #include "reaper.h"
 
 #include <event2/event.h>
@@ -25,11 +26,17 @@ struct ctx {
     struct log log;
     struct metrics metrics;
     struct sidmap sidmap;
+    uint8_t *session_blocks;           /* session.c: which blocks of the map hold something */
+    uint32_t session_cursor;           /* ... and which is swept next */
     uint16_t slot_index[SIDMAP_SLOTS]; /* slot in the sidmap -> index in the fleet, 0xffff: none */
     struct fleet fleet;
     struct upstream_pool *pools; /* beside fleet.workers, by index */
     struct cors *cors;
     struct reaper reaper;
+    struct pool conn_pool;
+    struct pool exchange_pool;
+    struct pool upstream_pool;
+    struct pool tunnel_pool;
     struct list conns;
     struct list tunnels;
     char *read_buffer;

@@ -859,7 +859,7 @@ struct exchange *exchange_start(struct client *client, const struct http_head *h
                                 struct deadline *deadline, void (*on_event)(void *user, short what), void *user,
                                 size_t *used_out)
 {
-    struct exchange *x = calloc(1, sizeof(*x));
+    struct exchange *x = pool_take(&client->ctx->exchange_pool);
     const struct config *cfg = client->config;
     if (!x)
         return NULL;
@@ -877,7 +877,7 @@ struct exchange *exchange_start(struct client *client, const struct http_head *h
     x->copy_bytes = (uint32_t)(*used_out - head->start);
     x->copy = malloc(x->copy_bytes);
     if (!x->copy) {
-        free(x);
+        pool_give_back(x);
         return NULL;
     }
     memcpy(x->copy, bytes.ptr + head->start, x->copy_bytes);
@@ -943,5 +943,5 @@ void exchange_free(struct exchange *x)
     backlog_free(&x->error_body, m);
     learn_free(x->learn);
     free(x->copy);
-    free(x);
+    pool_give_back(x);
 }

@@ -1,13 +1,13 @@
 #include "reaper.h"
 
-#include <stdlib.h>
+#include "pool.h"
 
 static void reaper_run(struct reaper *r)
 {
     while (r->dead) {
         struct link *n = r->dead;
         r->dead = n->next;
-        free(n);
+        pool_give_back(n);
     }
 }
 

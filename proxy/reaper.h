@@ -2,7 +2,7 @@
  * reaper - frees closed objects at the end of the loop turn.
  *
  * A closed object stays in memory until the callbacks that are on the stack have returned, so that they find it CLOSED
- * and not freed. Its `struct link` must be its first member, in no list, and its memory from malloc.
+ * and not freed. Its `struct link` must be its first member, in no list, and its memory from a pool.
  */
 #ifndef SIOLB_REAPER_H
 #define SIOLB_REAPER_H

@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "conn.h"
 #include "ctx.h"
+#include "exchange.h"
 #include "listener.h"
 #include "session.h"
 #include "tunnel.h"
@@ -10,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@
 #define SESSIONS_MAX_DEFAULT 262144u
 #define CALLBACKS_PER_TURN   256 /* then the loop looks for new events: re-queued work must not starve them */
 #define DRAIN_STEP_MS        100u
+#define TRIM_CLIENTS_MIN     128 /* a smaller burst is not worth a trim */
 #define MISPLACED_PATHS_MAX  16
 #define MISPLACED_PATH_BYTES 96
 
@@ -32,9 +35,10 @@ struct server {
     struct listener listeners[CONFIG_LISTENS_MAX];
     size_t listener_count;
     uint64_t clients_max;
-    void *region; /* of the sidmap */
+    uint64_t clients_peak; /* since the heap was trimmed */
+    void *region;          /* of the sidmap */
     size_t region_bytes;
-    uint32_t sweep_cursor;
+
     struct event tick;
     struct event drain_step;
     struct event signals[4];
@@ -101,16 +105,29 @@ static void on_misplaced(struct ctx *ctx, struct span path)
 
 /* --- once a second --- */
 
+/* After a burst of clients the heap holds pages that nobody uses: give them back. */
+static void server_trim(struct server *s)
+{
+    uint64_t clients = s->ctx.metrics.value[M_CLIENTS];
+    if (clients > s->clients_peak)
+        s->clients_peak = clients;
+    if (s->clients_peak < TRIM_CLIENTS_MIN || clients > s->clients_peak / 2)
+        return;
+    s->clients_peak = clients;
+    malloc_trim(0);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct server *s = arg;
     (void)fd;
     (void)what;
     s->ctx.now_s = clock_boot_s();
-    session_sweep(&s->ctx, &s->sweep_cursor);
+    session_sweep(&s->ctx);
     upstream_sweep(&s->ctx);
     conn_sweep(&s->ctx);
     tunnel_sweep(&s->ctx);
+    server_trim(s);
     if (!s->ctx.is_draining)
         server_resume_accepting(s); /* another process may have freed descriptors */
 }
@@ -271,6 +288,8 @@ static bool server_make_sidmap(struct server *s)
     read_boot_id(boot_id);
     if (!sidmap_init(&s->ctx.sidmap, s->region, s->region_bytes, entries, key, boot_id, &fresh))
         return server_fail(s, "session map", "bad region");
+    if (!session_init(&s->ctx))
+        return server_fail(s, "session map", strerror(ENOMEM));
     return true;
 }
 
@@ -301,6 +320,7 @@ static bool server_make_fleet(struct server *s)
 /* Edge-triggered, with EV_CLOSED, and no change list: it would delay event_del beyond a close. */
 static bool server_make_loop(struct server *s)
 {
+    pool_serve_libevent(2 * (size_t)s->clients_max + DESCRIPTORS_RESERVED);
     struct event_config *ec = event_config_new();
     if (ec) {
         event_config_require_features(ec, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE);
@@ -365,6 +385,10 @@ static bool server_start(struct server *s, struct config *config)
     s->ctx.on_client_gone = on_client_gone;
     s->ctx.on_misplaced = on_misplaced;
     s->ctx.now_s = clock_boot_s();
+    pool_init(&s->ctx.conn_pool, conn_bytes());
+    pool_init(&s->ctx.exchange_pool, sizeof(struct exchange));
+    pool_init(&s->ctx.upstream_pool, sizeof(struct upstream));
+    pool_init(&s->ctx.tunnel_pool, tunnel_bytes());
     list_init(&s->ctx.conns);
     list_init(&s->ctx.tunnels);
     if (!log_init(&s->ctx.log, config->log_file, config->log_level))
@@ -389,8 +413,13 @@ static void server_free(struct server *s)
         reaper_fini(&ctx->reaper);
         event_base_free(ctx->base);
     }
+    pool_fini(&ctx->conn_pool);
+    pool_fini(&ctx->exchange_pool);
+    pool_fini(&ctx->upstream_pool);
+    pool_fini(&ctx->tunnel_pool);
     free(ctx->read_buffer);
     cors_free(ctx->cors);
+    session_fini(ctx);
     fleet_fini(&ctx->fleet);
     if (s->region)
         munmap(s->region, s->region_bytes);

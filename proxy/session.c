@@ -1,6 +1,9 @@
 #include "session.h"
 
-#define SWEEP_TURNS 8 /* the whole map is looked through once in so many seconds */
+#include <stdlib.h>
+
+#define SWEEP_TURNS   8    /* the whole map is looked through once in so many seconds */
+#define BLOCK_ENTRIES 128u /* 3 KiB of it */
 
 uint16_t session_ttl_s(const struct eio_open *open)
 {
@@ -30,11 +33,25 @@ static void session_count_in(struct ctx *ctx, struct worker *w)
     metrics_add(&ctx->metrics, M_SESSIONS, 1);
 }
 
+static uint32_t session_block_count(const struct ctx *ctx)
+{
+    return ctx->sidmap.mask / BLOCK_ENTRIES + 1;
+}
+
+/* A window may lie across two blocks. */
+static void session_mark(struct ctx *ctx, uint64_t key)
+{
+    uint32_t home = sidmap_home(&ctx->sidmap, key);
+    ctx->session_blocks[home / BLOCK_ENTRIES] = 1;
+    ctx->session_blocks[((home + SIDMAP_WINDOW - 1) & ctx->sidmap.mask) / BLOCK_ENTRIES] = 1;
+}
+
 uint64_t session_learn(struct ctx *ctx, struct worker *w, struct span path, struct span sid, uint16_t ttl_s)
 {
     struct sidmap_owner old;
     bool old_counted = false;
     uint64_t key = sidmap_key(&ctx->sidmap, path, sid);
+    session_mark(ctx, key);
     switch (sidmap_learn(&ctx->sidmap, key, w->slot, ttl_s, ctx->now_s, &old, &old_counted)) {
     case SIDMAP_RENEWED:
         if (!old_counted)
@@ -107,8 +124,28 @@ static void on_entry_gone(void *arg, const struct sidmap_owner *owner)
     session_count_out(arg, owner);
 }
 
-void session_sweep(struct ctx *ctx, uint32_t *cursor)
+void session_sweep(struct ctx *ctx)
 {
-    uint32_t share = (ctx->sidmap.mask + 1) / SWEEP_TURNS;
-    sidmap_sweep(&ctx->sidmap, cursor, share, ctx->now_s, on_entry_gone, ctx);
+    uint32_t blocks = session_block_count(ctx);
+    uint32_t share = (blocks + SWEEP_TURNS - 1) / SWEEP_TURNS;
+    for (uint32_t i = 0; i < share; i++) {
+        uint32_t block = ctx->session_cursor;
+        uint32_t at = block * BLOCK_ENTRIES;
+        ctx->session_cursor = (block + 1) % blocks;
+        if (ctx->session_blocks[block])
+            ctx->session_blocks[block] =
+                sidmap_sweep(&ctx->sidmap, &at, BLOCK_ENTRIES, ctx->now_s, on_entry_gone, ctx) > 0;
+    }
+}
+
+bool session_init(struct ctx *ctx)
+{
+    ctx->session_blocks = calloc(session_block_count(ctx), 1);
+    return ctx->session_blocks != NULL;
+}
+
+void session_fini(struct ctx *ctx)
+{
+    free(ctx->session_blocks);
+    ctx->session_blocks = NULL;
 }

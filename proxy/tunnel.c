@@ -321,9 +321,14 @@ static void tunnel_begin(struct tunnel *t, const struct tunnel_spec *spec)
         (void)tunnel_pass_end(t, CLIENT);
 }
 
+size_t tunnel_bytes(void)
+{
+    return sizeof(struct tunnel);
+}
+
 bool tunnel_start(struct ctx *ctx, const struct tunnel_spec *spec)
 {
-    struct tunnel *t = calloc(1, sizeof(*t));
+    struct tunnel *t = pool_take(&ctx->tunnel_pool);
     bool has_client = t && stream_start(&t->side[CLIENT].stream, ctx->base, spec->client_fd, on_client_event, t);
     bool has_worker =
         has_client && stream_start(&t->side[WORKER].stream, ctx->base, spec->worker_fd, on_worker_event, t);
@@ -332,7 +337,7 @@ bool tunnel_start(struct ctx *ctx, const struct tunnel_spec *spec)
             (void)stream_detach(&t->side[CLIENT].stream);
         close(spec->client_fd);
         close(spec->worker_fd);
-        free(t);
+        pool_give_back(t);
         return false;
     }
     t->ctx = ctx;

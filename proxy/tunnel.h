@@ -24,6 +24,8 @@
 
 struct tunnel;
 
+size_t tunnel_bytes(void); /* of one, for its pool */
+
 struct tunnel_spec {
     int client_fd, worker_fd; /* the tunnel closes them, also when it cannot start */
     struct span to_client;    /* the 101 head and what came behind it */

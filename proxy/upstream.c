@@ -125,7 +125,7 @@ void upstream_note_connected(struct upstream *u)
 
 static struct upstream *upstream_connect(struct ctx *ctx, struct worker *w, enum upstream_failure *failure_out)
 {
-    struct upstream *u = calloc(1, sizeof(*u));
+    struct upstream *u = pool_take(&ctx->upstream_pool);
     int fd = -1;
     fleet_note_trying(w, clock_ms());
     errno = ENOMEM;
@@ -136,14 +136,14 @@ static struct upstream *upstream_connect(struct ctx *ctx, struct worker *w, enum
     }
     if (fd < 0) {
         *failure_out = upstream_note_failed(ctx, w, errno);
-        free(u);
+        pool_give_back(u);
         return NULL;
     }
     u->ctx = ctx;
     u->worker = w;
     if (!stream_start(&u->stream, ctx->base, fd, on_upstream_event, u)) {
         close(fd);
-        free(u);
+        pool_give_back(u);
         *failure_out = UPSTREAM_NO_DESCRIPTOR;
         return NULL;
     }

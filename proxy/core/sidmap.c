@@ -20,7 +20,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 
-enum { WINDOW = 16, VERSION = 1 };
+enum { WINDOW = SIDMAP_WINDOW, VERSION = 1 };
 
 #define MAGIC 0x70616d626c6f6973u /* "siolbmap" */
 
@@ -142,6 +142,11 @@ static void entry_clear(struct sidmap_entry *e)
     store(&e->value, 0);
     store(&e->check, 0);
     store(&e->life, 0);
+}
+
+uint32_t sidmap_home(const struct sidmap *m, uint64_t key)
+{
+    return (uint32_t)key & m->mask;
 }
 
 static inline struct sidmap_entry *entry_in_window(const struct sidmap *m, uint64_t key, uint32_t i)
@@ -382,19 +387,25 @@ bool sidmap_forget(struct sidmap *m, uint64_t key, struct sidmap_owner *old_out)
     return false;
 }
 
-void sidmap_sweep(struct sidmap *m, uint32_t *cursor, uint32_t count, uint32_t now_s,
-                  void (*gone)(void *arg, const struct sidmap_owner *owner), void *arg)
+uint32_t sidmap_sweep(struct sidmap *m, uint32_t *cursor, uint32_t count, uint32_t now_s,
+                      void (*gone)(void *arg, const struct sidmap_owner *owner), void *arg)
 {
+    uint32_t held = 0;
     if (count > m->mask)
         count = m->mask + 1;
     for (uint32_t i = 0; i < count; i++) {
         struct sidmap_entry *e = &m->entries[(*cursor)++ & m->mask];
         struct words w = entry_load(e);
-        if (w.value == 0 || is_known(m, w, now_s))
+        if (w.value == 0)
             continue;
+        if (is_known(m, w, now_s)) {
+            held++;
+            continue;
+        }
         struct sidmap_owner owner = owner_of(m, w);
         entry_clear(e);
         gone(arg, &owner);
     }
     *cursor &= m->mask;
+    return held;
 }

@@ -22,6 +22,7 @@
 #define SIDMAP_SLOT_NONE   0xffffu
 #define SIDMAP_TTL_S_MAX   65535u
 #define SIDMAP_ENTRIES_MIN 64u
+#define SIDMAP_WINDOW      16u /* places in a row where one key may lie */
 
 struct sidmap_header;
 struct sidmap_entry;
@@ -91,8 +92,11 @@ bool sidmap_set_live(struct sidmap *m, uint64_t key, uint32_t now_s, bool live);
 bool sidmap_forget(struct sidmap *m, uint64_t key, struct sidmap_owner *old_out);
 
 /* Look at `count` entries from *cursor on (wraps), forget those that are expired or of an older generation and tell
- * `gone` of each. *cursor moves on. */
-void sidmap_sweep(struct sidmap *m, uint32_t *cursor, uint32_t count, uint32_t now_s,
-                  void (*gone)(void *arg, const struct sidmap_owner *owner), void *arg);
+ * `gone` of each. *cursor moves on. Returns how many of them hold a known sid. */
+uint32_t sidmap_sweep(struct sidmap *m, uint32_t *cursor, uint32_t count, uint32_t now_s,
+                      void (*gone)(void *arg, const struct sidmap_owner *owner), void *arg);
+
+/* Where the window of `key` begins: an index in [0, mask]. */
+uint32_t sidmap_home(const struct sidmap *m, uint64_t key);
 
 #endif
