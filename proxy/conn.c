@@ -41,8 +41,8 @@ struct conn {
     uint32_t lingered;    /* bytes thrown away in CLOSING */
     uint16_t quiet;       /* sweeps since the last event */
     uint8_t state;        /* enum conn_state */
-    bool head_begun;           /* a byte of the head has come */
-    bool resets;               /* CLOSING ends with RST: the client must not take what it has for the whole */
+    bool head_begun;      /* a byte of the head has come */
+    bool resets;          /* CLOSING ends with RST: the client must not take what it has for the whole */
     const char *phase;    /* for the closing line: where it ended, */
     const char *ended_by; /* by whom, */
     enum reason why;      /* and why */
@@ -510,8 +510,7 @@ bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from)
 
 void conn_sweep(struct ctx *ctx)
 {
-    LIST_EACH(n, &ctx->conns)
-    {
+    LIST_EACH (n, &ctx->conns) {
         struct conn *c = LINK_OWNER(n, struct conn, link);
         if (c->quiet < UINT16_MAX)
             c->quiet++;
@@ -524,8 +523,7 @@ void conn_sweep(struct ctx *ctx)
 
 void conn_drain_all(struct ctx *ctx)
 {
-    LIST_EACH(n, &ctx->conns)
-    {
+    LIST_EACH (n, &ctx->conns) {
         struct conn *c = LINK_OWNER(n, struct conn, link);
         if (c->state == CONN_HEAD && !c->head_begun && !c->client.outbox)
             conn_close(c, REASON_DRAINED, "operator", false);
@@ -534,6 +532,6 @@ void conn_drain_all(struct ctx *ctx)
 
 void conn_close_all(struct ctx *ctx, enum reason why)
 {
-    LIST_EACH(n, &ctx->conns)
-    conn_close(LINK_OWNER(n, struct conn, link), why, "operator", false);
+    LIST_EACH (n, &ctx->conns)
+        conn_close(LINK_OWNER(n, struct conn, link), why, "operator", false);
 }

@@ -1,9 +1,10 @@
 /*
  * pool - memory for many objects of one size, apart from everything else.
  *
- * Why not malloc: a burst of clients makes conns, exchanges and request copies by the thousand, and a small tunnel remains
- * of each. On one heap the tunnels would lie scattered among what was freed and keep all of its pages resident. Here each
- * kind lies close together, and a slab (64 KiB) without objects goes back to the kernel, but for one that is kept.
+ * Why not malloc: a burst of clients makes conns, exchanges and request copies by the thousand, and a small tunnel
+ * remains of each. On one heap the tunnels would lie scattered among what was freed and keep all of its pages resident.
+ * Here each kind lies close together, and a slab (64 KiB) without objects goes back to the kernel, but for one that is
+ * kept.
  *
  * Under AddressSanitizer it is malloc, which sees a use after free.
  */
@@ -30,8 +31,8 @@ void *pool_take(struct pool *p);
 /* To the pool that it came from; NULL is fine. */
 void pool_give_back(void *object);
 
-/* Give libevent small memory of its own: its 16 bytes for each descriptor are never freed, and would lie scattered in the
- * heap. Before anything else of libevent is called; room for that many descriptors, more than that go to malloc. */
+/* Give libevent small memory of its own: its 16 bytes for each descriptor are never freed, and would lie scattered in
+ * the heap. Before anything else of libevent is called; room for that many descriptors, more than that go to malloc. */
 void pool_serve_libevent(size_t descriptors);
 
 #endif

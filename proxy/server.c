@@ -345,8 +345,7 @@ static bool server_watch(struct server *s)
     } rows[] = {{SIGTERM, on_end_signal}, {SIGINT, on_end_signal}, {SIGUSR1, on_usr1}, {SIGHUP, on_hangup}};
     struct timeval second = {1, 0};
     signal(SIGPIPE, SIG_IGN);
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct event *e = &s->signals[row_at];
         event_assign(e, s->ctx.base, rows[row_at].number, EV_SIGNAL | EV_PERSIST, rows[row_at].call, s);
         if (event_add(e, NULL) < 0)

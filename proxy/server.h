@@ -2,8 +2,8 @@
  * server - owns everything: listeners, loop, sidmap, fleet, connections. Its verbs are start, drain and stop; signals
  * call the verbs.
  *
- * SIGTERM, SIGINT: drain, that is accept no more, finish what is under way, close websockets spread over timeouts.drain,
- * exit; a second one ends at once.
+ * SIGTERM, SIGINT: drain, that is accept no more, finish what is under way, close websockets spread over
+ * timeouts.drain, exit; a second one ends at once.
  *
  * SIGUSR1: open the log file anew, write all metrics as one log line.
  */

@@ -37,8 +37,8 @@ void session_forget(struct ctx *ctx, uint64_t key);
 /* A connect to `w` was refused after it had been up: the process is gone, and all its sessions with it. */
 void session_lose_worker(struct ctx *ctx, struct worker *w);
 
-/* Once a second: look at a share of the map for entries whose time is over. Only at blocks that this process has learned
- * something in: an empty map stays untouched memory. */
+/* Once a second: look at a share of the map for entries whose time is over. Only at blocks that this process has
+ * learned something in: an empty map stays untouched memory. */
 void session_sweep(struct ctx *ctx);
 
 /* Begin to keep count of such blocks; ctx->sidmap must be there. False: out of memory. */

@@ -383,8 +383,8 @@ static void tunnel_tick(struct tunnel *t)
 
 void tunnel_sweep(struct ctx *ctx)
 {
-    LIST_EACH(n, &ctx->tunnels)
-    tunnel_tick(LINK_OWNER(n, struct tunnel, link));
+    LIST_EACH (n, &ctx->tunnels)
+        tunnel_tick(LINK_OWNER(n, struct tunnel, link));
 }
 
 bool tunnel_close_oldest(struct ctx *ctx, enum reason why)

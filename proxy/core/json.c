@@ -260,8 +260,7 @@ static enum parse skip_literal(struct json_reader *r)
 {
     static const struct span literals[] = {{"true", 4}, {"false", 5}, {"null", 4}};
     struct span rest = span_skip(r->text, r->at);
-    FOR_EACH(row, literals)
-    {
+    FOR_EACH (row, literals) {
         struct span literal = literals[row_at];
         if (span_starts_with(rest, literal)) {
             r->at += literal.len;

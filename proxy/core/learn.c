@@ -47,8 +47,7 @@ static enum coding coding_find(struct span name)
         {{"x-gzip", 6}, CODING_GZIP}, {{"deflate", 7}, CODING_DEFLATE},
     };
     name = http_trim(name);
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         if (span_equal_nocase(name, rows[row_at].name))
             return rows[row_at].coding;
     }

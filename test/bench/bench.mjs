@@ -15,12 +15,13 @@ import readline from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-const HELP = `usage: test/bench/run [--quick] [--only NAME,...] [--proxies NAME,...] [--rounds N] [--cpus N,N]
+const HELP = `usage: test/bench/run [--quick] [--only NAME,...] [--proxies NAME,...] [--rounds N] [--cpus N,N] [--write]
 
   --quick     few short rounds: under a minute, for iterating
   --only      scenarios: poll echo64 echo8k lone idle
   --proxies   floor siolb nginx haproxy
   --cpus      of the proxy, and of clients and workers; the same twice: fewer wake-ups, and less noise where others work
+  --write     put the result into docs/BENCH.md
 
 The result is printed and written to build/bench/result.md. Exit status 1: something failed or was left out.`;
 
@@ -33,6 +34,7 @@ const { values: option } = parseArgs({
     only: { type: "string", default: "poll,echo64,echo8k,lone,idle" },
     proxies: { type: "string", default: "floor,siolb,nginx,haproxy" },
     rounds: { type: "string" },
+    write: { type: "boolean", default: false },
     cpus: { type: "string", default: os.availableParallelism() > 1 ? "0,1" : "0,0" },
     help: { type: "boolean", short: "h", default: false },
   },
@@ -284,5 +286,10 @@ await stop(worker);
 
 const text = [facts, "", ...table(work, idle), ""].join("\n");
 fs.writeFileSync(path.join(out, "result.md"), text);
+if (option.write && complete) {
+  const page = path.join(root, "docs/BENCH.md");
+  const [before] = fs.readFileSync(page, "utf8").split(/(?<=^## Result$\n)/m);
+  fs.writeFileSync(page, `${before}\n${text}`);
+}
 console.log(`\n${text}`);
 process.exitCode = complete ? 0 : 1;

@@ -74,8 +74,7 @@ static void least_picks_the_smallest_load_for_its_weight(void **state)
         {{3, 2, 1}, {100, 66, 34}, 1}, /* 33.3, 33, 34: no rounding */
         {{256, 1, 1}, {255, 1, 1}, 0}, {{256, 256, 1}, {UINT32_MAX, UINT32_MAX - 1, UINT32_MAX}, 1}, /* no overflow */
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct fleet f = fleet_of(rows[row_at].weights, 3);
         for (int i = 0; i < 3; i++)
             f.workers[i].sessions = rows[row_at].sessions[i];
@@ -92,8 +91,7 @@ static void least_breaks_ties_in_turn(void **state)
         assert_int_equal(pick(&f, BALANCE_LEAST), i % 3);
     f.workers[1].sessions = 1;
     static const int rest[] = {0, 2, 0, 2};
-    FOR_EACH(r, rest)
-    {
+    FOR_EACH (r, rest) {
         assert_int_equal(pick(&f, BALANCE_LEAST), rest[r_at]);
     }
     f.turn = UINT16_MAX; /* of a fleet that was larger */
@@ -180,8 +178,7 @@ static void any_random_bits_give_a_worker(void **state)
     static const uint64_t bits[] = {0, 1, UINT32_MAX, UINT64_MAX, (uint64_t)UINT32_MAX << 32, UINT64_MAX - 1};
     struct fleet f = even_fleet(3);
     f.workers[2].weight = 256;
-    FOR_EACH(b, bits)
-    {
+    FOR_EACH (b, bits) {
         struct balance_ask ask = {.policy = BALANCE_RANDOM, .random = bits[b_at]};
         assert_non_null(balance_pick(&f, &ask));
         ask.policy = BALANCE_P2C;
@@ -204,8 +201,7 @@ static void round_robin_is_smooth(void **state)
         {{5, 1, 1}, "aabacaaaabacaa"},
         {{1, 2, 1}, "bacbbacb"},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct fleet f = fleet_of(rows[row_at].weights, 3);
         for (const char *c = rows[row_at].order; *c; c++)
             assert_int_equal(pick(&f, BALANCE_ROUND_ROBIN), *c - 'a');
@@ -254,8 +250,7 @@ static void the_same_bytes_belong_to_the_same_worker_on_every_machine(void **sta
         {{"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 33}, 2, 2},
     };
     struct fleet f = fleet_of(weights, 5), even = even_fleet(5);
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct span bytes = edge_copy_span(rows[row_at].bytes);
         assert_int_equal(index_of(balance_rendezvous(&f, bytes, NULL, 0)), rows[row_at].by_weight);
         assert_int_equal(index_of(balance_rendezvous(&even, bytes, NULL, 0)), rows[row_at].even);
@@ -271,8 +266,7 @@ static void rendezvous_shares_out_by_weight(void **state)
         uint16_t weights[4];
         unsigned total;
     } rows[] = {{{1, 1, 1, 1}, 4}, {{1, 2, 3, 4}, 10}, {{256, 256, 256, 256}, 1024}, {{10, 1, 1, 256}, 268}};
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct fleet f = fleet_of(rows[row_at].weights, 4);
         unsigned picked[4] = {0};
         for (unsigned n = 0; n < 20000; n++)
@@ -402,8 +396,7 @@ static void when_all_were_refused_the_one_due_first_is_tried_before_its_time(voi
         {"aaa", "rrr", {300, 200, 100}, -1, 2},
     };
     for (unsigned policy = 0; policy < BALANCE_POLICIES; policy++) {
-        FOR_EACH(row, rows)
-        {
+        FOR_EACH (row, rows) {
             struct fleet f = even_fleet(3);
             for (int i = 0; i < 3; i++) {
                 char s = rows[row_at].states[i];
@@ -439,8 +432,7 @@ static void names_and_policies_match(void **state)
     (void)state;
     static const char *const names[] = {"least", "p2c", "round-robin", "random", "source"};
     assert_int_equal(COUNT_OF(names), BALANCE_POLICIES);
-    FOR_EACH(name, names)
-    {
+    FOR_EACH (name, names) {
         enum balance b;
         assert_true(balance_from_name(edge_copy(names[name_at]), &b));
         assert_string_equal(balance_name(b), names[name_at]);

@@ -164,8 +164,7 @@ static void the_entries_of_the_session_map_are_rounded_up_to_a_power_of_two(void
         {WORKERS "[sticky]\nsessions = 33554433\n", 67108864},
         {WORKERS "[sticky]\nsessions = 67108864\n", 67108864},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct config *c = load_good(rows[row_at].ini);
         assert_int_equal(c->sessions, rows[row_at].sessions);
         config_release(c);
@@ -203,8 +202,7 @@ static void comments_blanks_and_line_ends_of_all_kinds_are_fine(void **state)
         "[workers] # e\nworker\t=\t127.0.0.1:3001\t;f;g\n",
         "[workers]\n[proxy]\n[workers]\nworker = 127.0.0.1:3001 weight=1\n[proxy]\n",
     };
-    FOR_EACH(ini, inis)
-    {
+    FOR_EACH (ini, inis) {
         struct config *c = load_good(inis[ini_at]);
         assert_int_equal(c->worker_count, 1);
         assert_string_equal(c->workers[0].name, "127.0.0.1:3001");

@@ -35,8 +35,7 @@ static void a_grant_is_mirrored_exactly(void **state)
         const char *allow_origin;
         bool credentials;
     } rows[] = {{APP, true}, {APP, false}, {"*", false}, {"*", true}};
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct cors_grant grant;
         note(*state, APP, rows[row_at].allow_origin, rows[row_at].credentials);
         assert_true(cors_find(*state, 0, edge_copy(APP), &grant));
@@ -65,8 +64,7 @@ static void nothing_is_granted_to_another_origin_or_path(void **state)
 static void an_answer_that_grants_nothing_takes_the_grant_away(void **state)
 {
     static const char *const rows[] = {"", "https://other.example", "null", "https://app.example:443", "**", "* "};
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         note(*state, APP, rows[row_at], true);
         assert_false(is_known(*state, APP));
         note(*state, APP, APP, true);
@@ -80,11 +78,11 @@ static void taking_one_grant_away_leaves_the_others(void **state)
 {
     static const char *const origins[] = {"https://a", "https://b", "https://c", "https://d"};
     for (size_t gone = 0; gone < COUNT_OF(origins); gone++) {
-        FOR_EACH(each, origins)
-        note(*state, origins[each_at], origins[each_at], false);
+        FOR_EACH (each, origins)
+            note(*state, origins[each_at], origins[each_at], false);
         note(*state, origins[gone], "", false);
-        FOR_EACH(each, origins)
-        assert_int_equal(is_known(*state, origins[each_at]), each_at != gone);
+        FOR_EACH (each, origins)
+            assert_int_equal(is_known(*state, origins[each_at]), each_at != gone);
     }
 }
 

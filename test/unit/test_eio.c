@@ -53,8 +53,7 @@ static void sid_comes_from_the_query_and_nowhere_else(void **state)
         {"/socket.io/%3Fsid=abc", ""},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct eio_target t = parse(rows[row_at].target, EIO_LAST_COUNTS);
         assert_span_is(eio_sid(&t), rows[row_at].sid);
         assert_int_equal(t.has_sid, rows[row_at].sid[0] != '\0');
@@ -82,8 +81,7 @@ static void names_and_values_are_decoded_as_the_worker_does(void **state)
         {"/socket.io/?sid%00=abc", ""},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct eio_target t = parse(rows[row_at].target, EIO_LAST_COUNTS);
         assert_span_is(eio_sid(&t), rows[row_at].sid);
     }
@@ -107,8 +105,7 @@ static void of_repeated_parameters_the_configured_one_counts(void **state)
         {"sid=long-one&sid=x", "x", "long-one"},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char target[128];
         snprintf(target, sizeof(target), "/socket.io/?%s", rows[row_at].query);
         struct eio_target last = parse(target, EIO_LAST_COUNTS), first = parse(target, EIO_FIRST_COUNTS);
@@ -146,8 +143,7 @@ static void transport_and_eio_are_told(void **state)
         {"", EIO_TRANSPORT_NONE, EIO_TRANSPORT_NONE, false},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char target[128];
         snprintf(target, sizeof(target), "/socket.io/?%s", rows[row_at].query);
         struct eio_target last = parse(target, EIO_LAST_COUNTS), first = parse(target, EIO_FIRST_COUNTS);
@@ -187,8 +183,7 @@ static void the_longest_configured_path_that_fits_is_taken(void **state)
         {"", EIO_NO_PATH},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct eio_target t;
         eio_target_parse(edge_copy(rows[row_at].target), paths, COUNT_OF(paths), EIO_LAST_COUNTS, &t);
         assert_int_equal(t.path, rows[row_at].path);
@@ -206,8 +201,7 @@ static void a_sid_counts_only_under_a_path(void **state)
         "//socket.io/?EIO=4&transport=polling&sid=abc",
     };
     (void)state;
-    FOR_EACH(row, targets)
-    {
+    FOR_EACH (row, targets) {
         struct eio_target t = parse(targets[row_at], EIO_LAST_COUNTS);
         assert_int_equal(t.path, EIO_NO_PATH);
         assert_false(t.has_sid);
@@ -228,8 +222,7 @@ static void a_sid_over_256_bytes_decoded_is_too_long(void **state)
         {"%78", 256, 256, false}, {"%78", 257, 256, true},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char target[1024] = "/socket.io/?sid=", sid[SID_BYTES_MAX];
         for (size_t i = 0; i < rows[row_at].count; i++)
             strcat(target, rows[row_at].byte);
@@ -280,8 +273,7 @@ static void engine_io_on_a_foreign_path_is_noticed(void **state)
         {"http://host/ws/?EIO=4&transport=polling", NULL},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct span target = edge_copy(rows[row_at].target), path;
         struct eio_target t;
         eio_target_parse(target, one_path, COUNT_OF(one_path), EIO_LAST_COUNTS, &t);
@@ -306,8 +298,7 @@ static void a_shown_sid_tells_six_characters_and_a_third_at_most(void **state)
         {"_-\"\n\xc3 xxxxxxxxxxxx", "_-????..."},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char shown[SID_SHOWN_BYTES];
         eio_sid_shown(edge_copy(rows[row_at].sid), shown);
         assert_string_equal(shown, rows[row_at].shown);
@@ -328,8 +319,7 @@ static void a_cookie_value_is_decoded_but_its_plus_is_a_plus(void **state)
         {"", ""},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char out[32];
         size_t len;
         assert_true(eio_cookie_decode(edge_copy(rows[row_at].value), out, sizeof(out), &len));
@@ -379,8 +369,7 @@ static void only_a_json_object_with_code_1_disowns_a_sid(void **state)
         {"", false},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         assert_int_equal(eio_body_is_unknown_sid(edge_copy(rows[row_at].body)), rows[row_at].is_unknown);
     }
     static const char body[] = "{\"code\":1,\"message\":\"Session \\u0049D unknown\"}";

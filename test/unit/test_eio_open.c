@@ -109,8 +109,7 @@ static void the_open_packet_is_found_in_every_framing(void **state)
          .framing = EIO_OPEN_JSONP},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         check_good_row(eio_open_parse, &rows[row_at]);
     }
 }
@@ -128,8 +127,7 @@ static void only_the_top_level_sid_counts_and_of_two_the_last(void **state)
         {BYTES("0 \t\r\n{ \"sid\" \n: \"yes\"| , \"x\" : [ 1 , 2 ] }"), .sid = BYTES("yes")},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         check_good_row(eio_open_parse, &rows[row_at]);
     }
 
@@ -165,8 +163,7 @@ static void escapes_in_a_sid_are_undone(void **state)
         {"\xc3\xa9\xf0\x9f\x98\x80\xff\x7f", BYTES("\xc3\xa9\xf0\x9f\x98\x80\xff\x7f")},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char packet[128], jsonp[256];
         int len = snprintf(packet, sizeof(packet), "0{\"sid\":\"%s\"|}", rows[row_at].raw);
         struct good_row good = {.marked = span_of(packet, (size_t)len), .sid = rows[row_at].sid};
@@ -203,12 +200,10 @@ static void text_lengths_count_utf16_code_units(void **state)
         BYTES("12:0{\"sid\":\"\xf0\x9f\x98\x80\""), /* a surrogate pair is two */
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         check_good_row(eio_open_parse, &rows[row_at]);
     }
-    FOR_EACH(row, bad)
-    {
+    FOR_EACH (row, bad) {
         check_bad_row(eio_open_parse, bad[row_at]);
     }
 }
@@ -344,8 +339,7 @@ static void what_cannot_become_an_open_packet_is_bad_at_once(void **state)
         BYTES("0{\"sid\":\"abc\",\"sid\":\"\"}"),
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         check_bad_row(eio_open_parse, rows[row_at]);
     }
 }
@@ -387,8 +381,7 @@ static void ping_values_are_numbers_or_not_said(void **state)
         {"1,\"maxPayload\":2,\"pingInterval\":2,\"pingTimeout\":2", 2, 2},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char packet[512];
         const char *raw = rows[row_at].raw;
         snprintf(packet, sizeof(packet), "0{\"maxPayload\":%s,\"pingInterval\":%s,\"sid\":\"a\",\"pingTimeout\":%s}",
@@ -420,8 +413,7 @@ static void a_sid_has_one_to_256_bytes(void **state)
         {"\\ud83d\\ude00", 65, false},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char packet[2048] = "0{\"sid\":\"";
         for (size_t i = 0; i < rows[row_at].count; i++)
             strcat(packet, rows[row_at].unit);
@@ -506,12 +498,10 @@ static void a_first_frame_is_read_whole_or_cut(void **state)
               "0{\"sid\":3.14}"),
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         check_good_row(eio_open_parse_frame, &rows[row_at]);
     }
-    FOR_EACH(row, bad)
-    {
+    FOR_EACH (row, bad) {
         check_bad_row(eio_open_parse_frame, bad[row_at]);
     }
 }

@@ -43,8 +43,7 @@ static void newcomers_go_to_workers_that_are_up_or_absent_and_not_cooling(void *
         {WORKER_ABSENT, true, 4999, false}, {WORKER_ABSENT, true, 5000, true},     {WORKER_DOWN, false, 9999, false},
         {WORKER_DOWN, true, 9999, false},   {WORKER_DRAINING, false, 9999, false}, {WORKER_DRAINING, true, 9999, false},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct worker w = {
             .state = (uint8_t)rows[row_at].state, .is_cooling = rows[row_at].is_cooling, .cooling_until_ms = 5000};
         assert_int_equal(fleet_takes_newcomers(&w, rows[row_at].now_ms), rows[row_at].takes);
@@ -59,8 +58,7 @@ static void each_failed_try_doubles_the_cooling_up_to_eight_seconds(void **state
     static const uint32_t periods_ms[] = {1000, 2000, 4000, 8000, 8000, 8000};
     uint64_t now_ms = 100;
     assert_false(fleet_note_refused(w, false, now_ms));
-    FOR_EACH(period, periods_ms)
-    {
+    FOR_EACH (period, periods_ms) {
         uint32_t ms = periods_ms[period_at];
         assert_int_equal(w->backoff_ms, ms);
         assert_false(fleet_takes_newcomers(w, now_ms + ms - 1));
@@ -114,8 +112,7 @@ static void a_generation_ends_at_the_first_refusal_after_a_connect(void **state)
         {"r", false},  {"t", false},   {"rr", false},  {"cr", true},   {"crr", false},  {"crcr", true}, {"ct", false},
         {"ctr", true}, {"ctt", false}, {"cttr", true}, {"crt", false}, {"crtr", false}, {"tr", false},  {"trcr", true},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct fleet f;
         struct worker *w = one_worker(&f);
         bool rises = false;
@@ -183,8 +180,7 @@ static void a_port_of_a_range_where_nobody_ever_listened_is_absent(void **state)
         {true, "rcr", WORKER_UP},    {true, "crr", WORKER_UP},    {true, "t", WORKER_UP},
         {true, "tr", WORKER_ABSENT}, {false, "r", WORKER_UP},     {false, "rr", WORKER_UP},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct fleet f;
         struct worker *w = one_worker(&f);
         w->is_in_range = rows[row_at].is_in_range;
@@ -203,8 +199,7 @@ static void connects_do_not_change_what_checks_and_operators_said(void **state)
 {
     (void)state;
     static const enum worker_state states[] = {WORKER_DOWN, WORKER_DRAINING};
-    FOR_EACH(s, states)
-    {
+    FOR_EACH (s, states) {
         struct fleet f;
         struct worker *w = one_worker(&f);
         w->is_in_range = true;

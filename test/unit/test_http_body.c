@@ -79,8 +79,7 @@ static void chunks_are_undone_wherever_they_are_cut(void **state)
         {TEXT("5;\r\nhello\r\n0; x = \xff\r\n\r\n"), "hello", ""},
         {TEXT("5\r\nhello\r\n0\r\nA: b\r\nX-C:\td \r\nE:\r\n\r\n"), "hello", ""},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct span wire = span_of(rows[row_at].wire, rows[row_at].len);
         struct outcome o = read_every_way(HTTP_CHUNKED, 0, wire);
         assert_int_equal(o.verdict, PARSE_OK);
@@ -145,8 +144,7 @@ static void broken_chunk_syntax_is_refused_at_its_first_byte(void **state)
         {"0000fffffffffffffff", "f\r\n"},
         {"100000000000000", NULL}, /* 2^56: only more digits would be too many */
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char wire[128];
         bool breaks = rows[row_at].rest != NULL;
         int n = snprintf(wire, sizeof wire, "%s%s", rows[row_at].good, breaks ? rows[row_at].rest : "");
@@ -169,8 +167,7 @@ static void a_nul_is_no_chunk_syntax(void **state)
         {TEXT("0\r\nA\0: b\r\n"), 4},
         {TEXT("0\r\nA: \0\r\n"), 6},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct outcome o = read_every_way(HTTP_CHUNKED, 0, span_of(rows[row_at].wire, rows[row_at].len));
         assert_int_equal(o.verdict, PARSE_BAD);
         assert_int_equal(o.used, rows[row_at].used);
@@ -225,8 +222,7 @@ static void what_is_no_payload_is_bounded(void **state)
         {"0\r\n", 'x', MAX - 3, ":\r\n\r\n"},
         {"0\r\nA: b\r\nC:", 'x', MAX - 10, "\r\n\r\n"}, /* of all trailers */
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         size_t most = rows[row_at].most;
         assert_int_equal(read_filled(rows[row_at].before, rows[row_at].fill, most, rows[row_at].after).verdict,
                          PARSE_OK);

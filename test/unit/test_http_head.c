@@ -172,8 +172,8 @@ static void methods_are_told_apart_by_exact_case(void **state)
         {"M-SEARCH / HTTP/1.1\r\n\r\n", HTTP_METHOD_OTHER},
         {"!#$%&'*+-.^_`|~09 / HTTP/1.1\r\n\r\n", HTTP_METHOD_OTHER},
     };
-    FOR_EACH(row, rows)
-    assert_int_equal(good(REQUEST, rows[row_at].text).head.method, rows[row_at].method);
+    FOR_EACH (row, rows)
+        assert_int_equal(good(REQUEST, rows[row_at].text).head.method, rows[row_at].method);
 }
 
 static void only_single_spaces_part_the_request_line(void **state)
@@ -250,8 +250,7 @@ static void what_cannot_become_a_request_is_refused_at_once(void **state)
         {TEXT("GET / HTTP/1.1\r\nContent-Length: x\r\n"), REASON_BAD_CONTENT_LENGTH},
         {TEXT("GET / HTTP/1.1\r\nA: \x7f"), REASON_BAD_BYTE},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct outcome o = parse_every_way(REQUEST, span_of(rows[row_at].text, rows[row_at].len));
         assert_int_equal(o.verdict, rows[row_at].why == REASON_NONE ? PARSE_MORE : PARSE_BAD);
         assert_string_equal(reason_word(o.why), reason_word(rows[row_at].why));
@@ -599,8 +598,7 @@ static void the_framing_of_a_request_follows_its_fields(void **state)
         {"HEAD / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", HTTP_LENGTH, 2},
         {"POST / HTTP/1.1\r\ntransfer-encoding: Chunked\r\n\r\n", HTTP_CHUNKED, 0},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct outcome o = good(REQUEST, rows[row_at].text);
         assert_int_equal(o.head.framing, rows[row_at].framing);
         assert_int_equal(o.head.length, rows[row_at].length);
@@ -640,8 +638,7 @@ static void facts_are_noted_from_lists_and_repeated_fields(void **state)
         {"Origin: x\r\nContent-Encoding: gzip\r\n", HTTP_HAS_ORIGIN | HTTP_HAS_CODING},
         {"Xost: a\r\nXookie: a\r\nXpgrade: a\r\nXonnection: close\r\nXontent-Length: 2\r\nXrigin: a\r\n", 0},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char text[256];
         snprintf(text, sizeof text, GET "%s\r\n", rows[row_at].fields);
         assert_int_equal(good(REQUEST, text).head.facts, rows[row_at].facts);
@@ -668,8 +665,7 @@ static void persistence_follows_version_and_connection(void **state)
         {RESPONSE, "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", false},
         {RESPONSE, "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n", true},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct outcome o = good(rows[row_at].side, rows[row_at].text);
         assert_int_equal(http_head_is_persistent(&o.head), rows[row_at].persistent);
     }
@@ -710,8 +706,7 @@ static void too_much_is_refused_by_what_was_too_much(void **state)
         {MAX + 1, 1, REASON_TARGET_TOO_LONG},
         {10 * MAX, 1, REASON_TARGET_TOO_LONG},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct span text;
         char *memory = long_request(rows[row_at].target, rows[row_at].fields, &text);
         struct outcome whole = parse_in_pieces(REQUEST, text, text.len, 1, MAX);
@@ -738,8 +733,7 @@ static void at_the_ceiling_the_verdict_is_final(void **state)
         {REQUEST, "GET / HTTP/1.1\r\nA: bbb\r\n\r", REASON_HEAD_TOO_LARGE},
         {RESPONSE, "HTTP/1.1 200 OKOKOKOKOKOK", REASON_HEAD_TOO_LARGE},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct span text = span_from_str(rows[row_at].text);
         uint32_t max = text.ptr[0] == '\r' ? (uint32_t)text.len - 4 : (uint32_t)text.len;
         struct outcome before = parse_in_pieces(rows[row_at].side, span_of(text.ptr, text.len - 1), 0, 1, max);
@@ -830,8 +824,8 @@ static void the_framing_of_a_response_follows_request_status_and_fields(void **s
         {RESPONSE_TO_HEAD, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_NO_BODY},
         {RESPONSE_TO_HEAD, "HTTP/1.1 500 No\r\n\r\n", HTTP_NO_BODY},
     };
-    FOR_EACH(row, rows)
-    assert_int_equal(good(rows[row_at].side, rows[row_at].text).head.framing, rows[row_at].framing);
+    FOR_EACH (row, rows)
+        assert_int_equal(good(rows[row_at].side, rows[row_at].text).head.framing, rows[row_at].framing);
 }
 
 static void a_node_handshake_response_is_read_whole(void **state)
@@ -866,8 +860,7 @@ static void a_response_names_websocket_anywhere_in_upgrade(void **state)
         {"Upgrade: h2c\r\n", false},        {"Upgrade: h2c\r\nUpgrade: websocket\r\n", true},
         {"Upgrade: websockets\r\n", false},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char text[128];
         snprintf(text, sizeof text, "HTTP/1.1 101 Switching Protocols\r\n%s\r\n", rows[row_at].fields);
         struct outcome o = good(RESPONSE, text);
@@ -897,8 +890,7 @@ static void keep_alive_seconds_are_read_where_they_are_clear(void **state)
         {"timeout", 0},
         {"xtimeout=5", 0},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char text[128];
         snprintf(text, sizeof text, OK "Keep-Alive: %s\r\n\r\n", rows[row_at].value);
         assert_int_equal(good(RESPONSE, text).head.keep_alive_s, rows[row_at].seconds);
@@ -923,8 +915,7 @@ static void fields_are_walked_in_order_without_blanks(void **state)
     };
     struct span head = edge_copy(WALKED), name, value;
     uint32_t at = 0;
-    FOR_EACH(row, expected)
-    {
+    FOR_EACH (row, expected) {
         assert_true(http_field_next(head, &at, &name, &value));
         assert_span_is(name, expected[row_at][0]);
         assert_span_is(value, expected[row_at][1]);
@@ -955,8 +946,7 @@ static void the_first_cookie_of_a_name_counts(void **state)
         {"a", "1"}, {"io", "x%20y"}, {"A", "3"}, {"q", "a=b"}, {"e", "\""}, {"b", NULL}, {"o", NULL}, {"second", NULL},
     };
     struct span head = edge_copy(WALKED), value;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         bool found = http_cookie_find(head, span_from_str(rows[row_at].name), &value);
         assert_int_equal(found, rows[row_at].value != NULL);
         assert_span_is(value, found ? rows[row_at].value : "");

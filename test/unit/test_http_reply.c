@@ -53,14 +53,12 @@ static void cors_lines_are_mirrored_and_vary_beside_an_origin(void **state)
         {"https://app.example", true, "https://app.example", "true", "Origin"},
     };
     static const char *const names[] = {"access-control-allow-origin", "access-control-allow-credentials", "vary"};
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct span reply = write_reply((struct http_reply){.why = REASON_SESSION_GONE,
                                                             .allow_origin = span_from_str(rows[row_at].origin),
                                                             .allow_credentials = rows[row_at].credentials});
         const char *const expected[] = {rows[row_at].allow_origin, rows[row_at].allow_credentials, rows[row_at].vary};
-        FOR_EACH(name, names)
-        {
+        FOR_EACH (name, names) {
             struct span value;
             bool found = http_field_find(reply, span_from_str(names[name_at]), &value);
             assert_int_equal(found, expected[name_at] != NULL);

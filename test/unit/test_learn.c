@@ -71,8 +71,7 @@ static struct span learned_sid(const struct learn *l)
 static void a_handshake_is_learned_from_every_coding_in_pieces_of_any_size(void **state)
 {
     (void)state;
-    FOR_EACH(row, codings)
-    {
+    FOR_EACH (row, codings) {
         struct span coded = encode(span_from_str(packet), codings[row_at].bits);
         for (size_t piece = 1; piece <= coded.len; piece++) {
             struct learn *l = start(codings[row_at].name);
@@ -102,10 +101,8 @@ static void every_framing_is_learned_in_pieces_of_any_size(void **state)
         {BYTES("___eio[3](\"14:0{\\\"sid\\\":\\\"a\\u0062c\\\"}2:40\");"), EIO_OPEN_JSONP},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
-        FOR_EACH(coding, codings)
-        {
+    FOR_EACH (row, rows) {
+        FOR_EACH (coding, codings) {
             struct span coded = encode(rows[row_at].body, codings[coding_at].bits);
             for (size_t piece = 1; piece <= coded.len; piece++) {
                 struct learn *l = start(codings[coding_at].name);
@@ -166,8 +163,7 @@ static void bare_deflate_that_looks_almost_like_zlib_is_learned(void **state)
 static void pieces_without_a_byte_change_nothing(void **state)
 {
     (void)state;
-    FOR_EACH(row, codings)
-    {
+    FOR_EACH (row, codings) {
         struct span coded = encode(span_from_str(packet), codings[row_at].bits);
         struct learn *l = start(codings[row_at].name);
         assert_int_equal(learn_feed(l, edge_copy("")), LEARN_MORE);
@@ -183,8 +179,7 @@ static void a_coding_that_cannot_be_undone_fails_as_encoded(void **state)
     static const char *const names[] = {"br",  "zstd",  "compress", "gzip, br", "gzip, gzip", "identity, gzip",
                                         "gzi", "gzipp", "*",        "gzip;q=1"};
     (void)state;
-    FOR_EACH(row, names)
-    {
+    FOR_EACH (row, names) {
         struct learn *l = start(names[row_at]);
         assert_int_equal(learn_feed(l, edge_copy("")), LEARN_MORE);
         assert_int_equal(learn_feed(l, edge_copy("0")), LEARN_FAILED);
@@ -207,8 +202,7 @@ static void a_broken_stream_fails_as_encoded(void **state)
         {"deflate", BYTES("\xff\xff\xff\xff")},
     };
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         for (size_t piece = 1; piece <= rows[row_at].bytes.len; piece++) {
             struct learn *l = start(rows[row_at].coding);
             assert_int_equal(feed_pieces(l, rows[row_at].bytes, piece), LEARN_FAILED);
@@ -223,8 +217,7 @@ static void a_packet_before_the_place_where_a_stream_breaks_counts(void **state)
 {
     static const int checked[] = {GZIP_BITS, ZLIB_BITS};
     (void)state;
-    FOR_EACH(row, checked)
-    {
+    FOR_EACH (row, checked) {
         char copy[256];
         struct span coded = encode(span_from_str(packet), checked[row_at]);
         memcpy(copy, coded.ptr, coded.len);
@@ -241,10 +234,8 @@ static void a_body_that_is_no_open_packet_fails_as_such(void **state)
     static const char *const bodies[] = {"40{\"sid\":\"oTh3rPubl1cSock3AAAB\"}", "ok", "{\"code\":1}",
                                          "<html>0{\"sid\":\"abc\"}", "0{\"sid\":\"\"}"};
     (void)state;
-    FOR_EACH(row, bodies)
-    {
-        FOR_EACH(coding, codings)
-        {
+    FOR_EACH (row, bodies) {
+        FOR_EACH (coding, codings) {
             struct span coded = encode(span_from_str(bodies[row_at]), codings[coding_at].bits);
             for (size_t piece = 1; piece <= coded.len; piece++) {
                 struct learn *l = start(codings[coding_at].name);
@@ -289,17 +280,14 @@ static void no_more_than_4_kib_decoded_is_looked_at(void **state)
     };
     static const size_t pieces[] = {1, 100, 4095, 4096, 4097, 16384};
     (void)state;
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         static char body[4 * EIO_OPEN_BYTES_MAX];
         memset(body, ' ', sizeof(body));
         memcpy(body, rows[row_at].before, strlen(rows[row_at].before));
         body[rows[row_at].brace_at] = '}';
-        FOR_EACH(coding, codings)
-        {
+        FOR_EACH (coding, codings) {
             struct span coded = encode(span_of(body, sizeof(body)), codings[coding_at].bits);
-            FOR_EACH(piece, pieces)
-            {
+            FOR_EACH (piece, pieces) {
                 struct learn *l = start(codings[coding_at].name);
                 assert_int_equal(feed_pieces(l, coded, pieces[piece_at]), rows[row_at].state);
                 if (rows[row_at].failure)

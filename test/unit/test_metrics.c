@@ -29,8 +29,7 @@ static void counters_end_in_total_and_gauges_do_not(void **state)
 #undef COUNTER
 #undef GAUGE
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         size_t len = strlen(rows[row_at].name);
         bool says_total = len > 6 && strcmp(rows[row_at].name + len - 6, "_total") == 0;
         assert_int_equal(says_total, rows[row_at].is_counter);

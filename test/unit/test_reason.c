@@ -33,8 +33,8 @@ static void every_reason_is_somebodys_doing(void **state)
     static const char *const doers[] = {"client", "worker", "siolb", "operator"};
     for (int r = 0; r < REASONS; r++) {
         bool known = false;
-        FOR_EACH(doer, doers)
-        known = known || strcmp(reason_who((enum reason)r), doers[doer_at]) == 0;
+        FOR_EACH (doer, doers)
+            known = known || strcmp(reason_who((enum reason)r), doers[doer_at]) == 0;
         assert_true(known);
     }
 }

@@ -100,10 +100,8 @@ static void a_known_sid_goes_to_its_worker_whatever_the_request(void **state)
                                                     EIO_TRANSPORT_OTHER};
     struct house h;
     build(&h);
-    FOR_EACH(method, methods)
-    {
-        FOR_EACH(transport, transports)
-        {
+    FOR_EACH (method, methods) {
+        FOR_EACH (transport, transports) {
             struct eio_target t = target_of(0, transports[transport_at], "sid-c");
             struct route_ask ask = ask_for(&t);
             ask.method = methods[method_at];
@@ -204,8 +202,7 @@ static void deciding_never_teaches_the_map(void **state)
     size_t bytes = sidmap_region_bytes(SIDMAP_ENTRIES_MIN);
     memcpy(before, h.region, bytes);
     static const char *const sids[] = {"sid-a", "unknown", ""};
-    FOR_EACH(sid, sids)
-    {
+    FOR_EACH (sid, sids) {
         struct eio_target t = target_of(0, EIO_POLLING, sids[sid_at]);
         struct route_ask ask = ask_for(&t);
         assert_non_null(decide(&h, &ask).worker);
@@ -268,8 +265,7 @@ static void a_session_cookie_leads_to_its_worker_where_it_may(void **state)
     struct house h;
     build(&h);
     h.fleet.workers[2].sessions = 9; /* balance would not pick it */
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct eio_target t = target_of(rows[row_at].path, rows[row_at].transport, "");
         struct route_ask ask = ask_for(&t);
         ask.method = rows[row_at].method;
@@ -337,8 +333,7 @@ static void only_a_get_with_a_transport_on_a_path_is_a_handshake(void **state)
     };
     struct house h;
     build(&h);
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct eio_target t = target_of(rows[row_at].path, rows[row_at].transport, "");
         struct route_ask ask = ask_for(&t);
         ask.method = rows[row_at].method;
@@ -405,8 +400,7 @@ static void when_nobody_is_up_a_refused_worker_is_tried_and_else_nobody(void **s
         {"", false, ROUTE_NEW},      {"", true, ROUTE_NONE},        {"sid-x", false, ROUTE_UNKNOWN},
         {"sid-x", true, ROUTE_NONE}, {"sid-b", false, ROUTE_KNOWN}, {"sid-b", true, ROUTE_KNOWN},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct house h;
         build(&h);
         for (int i = 0; i < WORKERS; i++)
@@ -424,8 +418,7 @@ static void the_only_worker_when_tried_already_leaves_nobody(void **state)
 {
     (void)state;
     static const char *const sids[] = {"", "sid-a", "sid-x"};
-    FOR_EACH(sid, sids)
-    {
+    FOR_EACH (sid, sids) {
         struct house h;
         build(&h);
         h.fleet.count = 1;
@@ -444,8 +437,7 @@ static void routes_have_the_names_of_the_design(void **state)
     (void)state;
     static const char *const names[] = {"none", "known", "cookie", "unknown", "new"};
     assert_int_equal(COUNT_OF(names), ROUTES);
-    FOR_EACH(name, names)
-    {
+    FOR_EACH (name, names) {
         assert_string_equal(route_name((enum route)name_at), names[name_at]);
     }
 }

@@ -134,8 +134,7 @@ static void a_region_that_is_neither_ours_nor_zero_is_left_alone(void **state)
         {"zero but for the first byte", 0, ENTRIES, 0, boot_id, true},
         {"zero but for the last worker", ENTRIES_AT - 1, ENTRIES, 0, boot_id, true},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         size_t bytes = sidmap_region_bytes(2 * ENTRIES);
         char *region = zero_region(2 * ENTRIES);
         struct sidmap m;
@@ -261,8 +260,7 @@ static void what_was_learned_is_found_until_its_time_is_over(void **state)
         {SIDMAP_TTL_S_MAX, 0, SIDMAP_TTL_S_MAX + 1, false},
         {45, UINT32_MAX - 1, UINT32_MAX, true},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct sidmap m = fresh_map(ENTRIES);
         uint16_t slot = sidmap_slot(&m, 1);
         assert_false(is_known(&m, 10, rows[row_at].learned_s));
@@ -353,8 +351,7 @@ static void learning_tells_what_it_met(void **state)
         {"lx", true, SIDMAP_NEW, true},     {"lnx", true, SIDMAP_NEW, false},     {"lg", false, SIDMAP_NEW, false},
         {"lg", true, SIDMAP_NEW, false},    {"lgx", true, SIDMAP_NEW, false},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct sidmap m = fresh_map(ENTRIES);
         uint16_t first = sidmap_slot(&m, 1), second = sidmap_slot(&m, 2);
         uint32_t now_s = 100;
@@ -395,8 +392,7 @@ static void a_full_window_forgets_what_expires_first_and_nothing_else(void **sta
 {
     (void)state;
     static const uint32_t homes[] = {0, 20, ENTRIES - 1}; /* the last one wraps around */
-    FOR_EACH(home, homes)
-    {
+    FOR_EACH (home, homes) {
         for (uint32_t victim = 0; victim < WINDOW; victim++) {
             struct sidmap m = fresh_map(ENTRIES);
             uint16_t slot = sidmap_slot(&m, 1), late = sidmap_slot(&m, 2);
@@ -684,8 +680,7 @@ static void two_threads_on_one_region_never_see_a_wrong_owner(void **state)
     assert_int_equal(pthread_create(&thread, NULL, race, &racers[1]), 0);
     race(&racers[0]);
     assert_int_equal(pthread_join(thread, NULL), 0);
-    FOR_EACH(r, racers)
-    {
+    FOR_EACH (r, racers) {
         assert_int_equal(racers[r_at].wrong, 0);
         assert_true(racers[r_at].found > RACE_STEPS / 100); /* else it proved nothing */
     }

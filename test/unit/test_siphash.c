@@ -25,8 +25,7 @@ static void hashes_are_those_of_the_reference_implementation(void **state)
         {8, 0x93f5f5799a932462u},  {9, 0x9e0082df0ba9e4b0u},  {15, 0xa129ca6149be45e5u}, {16, 0x3f2acc7f57c29bdbu},
         {17, 0x699ae9f52cbe4794u}, {24, 0xb8ad50c6f649af94u}, {63, 0x958a324ceb064572u},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         assert_true(siphash(reference_key, counting_bytes(rows[row_at].length)) == rows[row_at].hash);
     }
 }

@@ -92,8 +92,7 @@ static void a_number_is_printed_with_the_largest_unit_that_keeps_it_exact(void *
                 {1 << 20, "1048576ms", "1m"},
                 {1 << 30, "1073741824ms", "1g"},
                 {UINT64_MAX, "18446744073709551615ms", "18446744073709551615"}};
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         char text[VALUE_TEXT_MAX];
         value_print_duration(rows[row_at].n, text);
         assert_string_equal(text, rows[row_at].duration);
@@ -117,8 +116,7 @@ static void a_path_is_what_a_target_can_begin_with(void **state)
     } rows[] = {{"/", true},     {"/socket.io/", true}, {"/a;b,c/\xc3\xa9", true}, {of_256_bytes, true},
                 {"", false},     {"socket.io/", false}, {"/a b", false},           {of_257_bytes, false},
                 {"/a?b", false}, {"/a#b", false},       {"/a\tb", false},          {"/a\x7f", false}};
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct value_why why;
         assert_int_equal(value_path(edge_copy(rows[row_at].text), &why), rows[row_at].good);
     }
@@ -132,8 +130,7 @@ static void a_cookie_name_is_a_token(void **state)
         bool good;
     } rows[] = {{"", true},     {"io", true},   {"__Host-io.1", true}, {"!#$%&'*+-.^_`|~", true}, {"i o", false},
                 {"io=", false}, {"io;", false}, {"\"io\"", false},     {"(io)", false},           {"i\xc3\xb6", false}};
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct value_why why;
         assert_int_equal(value_cookie_name(edge_copy(rows[row_at].text), &why), rows[row_at].good);
     }
@@ -159,8 +156,7 @@ static void a_listening_address_has_one_canonical_text(void **state)
         {"unix:/x \t mode=1", "unix:/x", 1},
         {"unix:/x mode=777", "unix:/x", 0777},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct value_listen said;
         struct value_why why = {""};
         char name[VALUE_ADDRESS_TEXT_MAX];
@@ -212,8 +208,7 @@ static void a_listening_address_that_is_not_understood_is_refused_with_a_reason(
         {"127.0.0.1:80 redirect", "flag \"redirect\" is not built yet"},
         {"127.0.0.1:80 fast", "unknown flag \"fast\"; known: mode=0660"},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct value_listen said;
         struct value_why why = {""};
         assert_false(value_listen(edge_copy(rows[row_at].text), &said, &why));
@@ -255,8 +250,7 @@ static void a_worker_is_an_address_or_a_range_of_ports(void **state)
         {"[::ffff:127.0.0.1]:3001", "127.0.0.1:3001", 3001, false, 1},
         {"unix:/run/chat/1.sock weight=3", "unix:/run/chat/1.sock", 0, false, 3},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct value_worker said;
         struct value_why why = {""};
         char name[VALUE_ADDRESS_TEXT_MAX];
@@ -297,8 +291,7 @@ static void a_worker_that_cannot_be_reached_or_understood_is_refused_with_a_reas
         {"127.0.0.1:3001 wieght=2", "unknown flag \"wieght=2\"; known: weight=2"},
         {"127.0.0.1:3001, 127.0.0.1:3002", "\"3001,\" is not a port"},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct value_worker said;
         struct value_why why = {""};
         assert_false(value_worker(edge_copy(rows[row_at].text), &said, &why));
@@ -322,8 +315,7 @@ static void ports_alone_are_those_of_this_host_on_the_command_line(void **state)
         {"", NULL, "\"\" is not a port", 0, 0},
         {"chat", NULL, "\"chat\" has no port", 0, 0},
     };
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         struct value_worker said;
         struct value_why why = {""};
         char name[VALUE_ADDRESS_TEXT_MAX];
@@ -349,23 +341,23 @@ static void nothing_is_read_behind_the_end_of_a_text(void **state)
                                         "localhost:8080 redirect",
                                         "3600000ms",
                                         "/socket.io/"};
-    FOR_EACH(text, texts)
-    for (size_t len = 0; len <= strlen(texts[text_at]); len++) {
-        struct span cut = edge_copy_span(span_of(texts[text_at], len));
-        struct value_listen listen;
-        struct value_worker worker;
-        struct value_why why;
-        uint64_t n;
-        (void)!value_listen(cut, &listen, &why);
-        (void)!value_worker(cut, &worker, &why);
-        (void)!value_worker_or_ports(cut, &worker, &why);
-        (void)!value_duration(cut, &n, &why);
-        (void)!value_size(cut, &n, &why);
-        (void)!value_count(cut, &n, &why);
-        (void)!value_path(cut, &why);
-        (void)!value_cookie_name(cut, &why);
-        (void)!value_file_name(cut, &why);
-    }
+    FOR_EACH (text, texts)
+        for (size_t len = 0; len <= strlen(texts[text_at]); len++) {
+            struct span cut = edge_copy_span(span_of(texts[text_at], len));
+            struct value_listen listen;
+            struct value_worker worker;
+            struct value_why why;
+            uint64_t n;
+            (void)!value_listen(cut, &listen, &why);
+            (void)!value_worker(cut, &worker, &why);
+            (void)!value_worker_or_ports(cut, &worker, &why);
+            (void)!value_duration(cut, &n, &why);
+            (void)!value_size(cut, &n, &why);
+            (void)!value_count(cut, &n, &why);
+            (void)!value_path(cut, &why);
+            (void)!value_cookie_name(cut, &why);
+            (void)!value_file_name(cut, &why);
+        }
 }
 
 static void a_long_text_is_quoted_in_part(void **state)
