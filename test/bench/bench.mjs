@@ -52,10 +52,10 @@ const [PROXY_CPU, OTHERS_CPU] = option.cpus.split(",");
 
 // Each scenario is a mode of the load program; `units` is what one slice takes.
 const scenarios = [
-  { name: "poll", mode: "poll", title: "polls on 100 connections", connections: 100, units: 45_000 },
-  { name: "echo64", mode: "echo", title: "64 bytes through 100 tunnels", connections: 100, units: 45_000, bytes: 64 },
-  { name: "echo8k", mode: "echo", title: "8 KiB through 100 tunnels", connections: 100, units: 30_000, bytes: 8192 },
-  { name: "lone", mode: "echo", title: "64 bytes through 1 tunnel", connections: 1, units: 9_000, bytes: 64 },
+  { name: "poll", mode: "poll", title: "polls on 100 connections", connections: 100, units: 30_000 },
+  { name: "echo64", mode: "echo", title: "64 bytes through 100 tunnels", connections: 100, units: 30_000, bytes: 64 },
+  { name: "echo8k", mode: "echo", title: "8 KiB through 100 tunnels", connections: 100, units: 20_000, bytes: 8192 },
+  { name: "lone", mode: "echo", title: "64 bytes through 1 tunnel", connections: 1, units: 5_000, bytes: 64 },
 ].filter((s) => option.only.split(",").includes(s.name));
 const idleTunnels = option.quick ? 2000 : 5000;
 
