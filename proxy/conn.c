@@ -514,9 +514,10 @@ void conn_sweep(struct ctx *ctx)
         struct conn *c = LINK_OWNER(n, struct conn, link);
         if (c->quiet < UINT16_MAX)
             c->quiet++;
-        if (c->state == CONN_CLOSING && c->resets)
-            conn_run(c);
-        else if (c->state == CONN_EXCHANGE && exchange_sweep(c->exchange, c->quiet == LOOK_AGAIN_AT))
+        bool is_due = c->state == CONN_CLOSING
+                          ? c->resets
+                          : c->state == CONN_EXCHANGE && exchange_sweep(c->exchange, c->quiet == LOOK_AGAIN_AT);
+        if (is_due)
             conn_run(c);
     }
 }

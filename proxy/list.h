@@ -6,6 +6,7 @@
 #ifndef SIOLB_LIST_H
 #define SIOLB_LIST_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -35,6 +36,7 @@ static inline bool link_is_tied(const struct link *n)
 
 static inline void list_tie(struct link *after, struct link *n)
 {
+    assert(after->next); /* a list that is not initialised */
     n->prev = after;
     n->next = after->next;
     after->next->prev = n;

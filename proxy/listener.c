@@ -67,11 +67,12 @@ static void listener_pause(struct listener *l)
 {
     if (l->is_paused)
         return;
+    uint64_t clients = l->ctx->metrics.value[M_CLIENTS] + l->ctx->metrics.value[M_TUNNELS];
     l->is_paused = true;
     event_del(&l->event);
     metrics_add(&l->ctx->metrics, M_ACCEPT_PAUSES, 1);
     log_line(&l->ctx->log, LOG_WARN, "accepting paused", "listen=%s clients=%llu hint=\"all descriptors are in use\"",
-             l->name, (unsigned long long)(l->ctx->metrics.value[M_CLIENTS] + l->ctx->metrics.value[M_TUNNELS]));
+             l->name, (unsigned long long)clients);
 }
 
 /* False: no more for now. */

@@ -45,7 +45,7 @@ void pool_init(struct pool *p, size_t object_bytes)
 
 static struct slab *slab_of(void *object)
 {
-    return (struct slab *)(void *)((uintptr_t)object & ~(uintptr_t)(SLAB_BYTES - 1));
+    return (struct slab *)(void *)((char *)object - (uintptr_t)object % SLAB_BYTES);
 }
 
 static bool slab_is_full(const struct slab *s)
