@@ -2,12 +2,19 @@
  * log - siolb's log lines: `2026-11-22T22:40:40.123Z info ready listen=127.0.0.1:40123 workers=4`, or one JSON object.
  */
 const HEAD = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (?:(error|warn|info|debug) )?([^\s=]+(?: [^\s=]+)*)(?: ((?:\S+=).*))?\s*$/;
-const PAIR = /(?:^| )([A-Za-z_][\w.-]*)=(\S*)/g;
+const PAIR = /(?:^| )([A-Za-z_][\w.-]*)=("[^"]*"|\S*)/g;
 const ESCAPED = /\\x([0-9a-f]{2})/g;
+
+/* Quotes surround our own words; what came from outside is escaped. */
+function value(text) {
+  const bare = text.startsWith('"') ? text.slice(1, -1) : text;
+  return bare.replace(ESCAPED, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+}
 
 /**
  * One line as an object: `text` is the line, `time`, `level` (none in the access log) and `event` its first words
- * (undefined when it is no log line at all), and every key=value pair under its own name, as a string without escapes (JSON keeps its types).
+ * (undefined when it is no log line at all), and every key=value pair under its own name, as a string without escapes
+ * (JSON keeps its types).
  */
 export function parseLine(text) {
   if (text.startsWith("{")) {
@@ -20,7 +27,7 @@ export function parseLine(text) {
   const [, time, level, event, rest = ""] = HEAD.exec(text) ?? [];
   if (!event) return { text };
   const line = {};
-  for (const [, key, escaped] of rest.matchAll(PAIR)) line[key] = escaped.replace(ESCAPED, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+  for (const [, key, escaped] of rest.matchAll(PAIR)) line[key] = value(escaped);
   return { ...line, text, time, level, event };
 }
 
