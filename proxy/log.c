@@ -4,8 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const level_name[] = {
@@ -16,16 +19,19 @@ static int log_open_file(const char *file)
     return open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
 }
 
+static void log_set_fd(struct log *l, int fd)
+{
+    struct stat st;
+    l->fd = fd;
+    l->may_block = fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
 bool log_init(struct log *l, const char *file, int level)
 {
-    *l = (struct log){.fd = STDERR_FILENO, .level = level, .file = file};
-    if (!*file)
-        return true;
-    int fd = log_open_file(file);
-    if (fd < 0)
-        return false;
-    l->fd = fd;
-    return true;
+    int fd = *file ? log_open_file(file) : STDERR_FILENO;
+    *l = (struct log){.level = level, .file = file};
+    log_set_fd(l, fd < 0 ? STDERR_FILENO : fd);
+    return fd >= 0;
 }
 
 void log_fini(struct log *l)
@@ -44,12 +50,21 @@ bool log_reopen(struct log *l)
         return false;
     if (l->fd != STDERR_FILENO)
         close(l->fd);
-    l->fd = fd;
+    log_set_fd(l, fd);
     return true;
 }
 
+/* Pipes promise room for one PIPE_BUF when they are writable, and a line is not longer. */
+_Static_assert(LOG_LINE_BYTES <= PIPE_BUF, "a line has to fit into a pipe at once");
+
+static bool log_has_room(const struct log *l)
+{
+    struct pollfd p = {.fd = l->fd, .events = POLLOUT};
+    return !l->may_block || (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT));
+}
+
 /* A log that cannot be written (full disk, closed pipe) must not stop the proxy: what does not go is lost. */
-static void log_write(const struct log *l, const char *line, size_t bytes)
+static void log_put(const struct log *l, const char *line, size_t bytes)
 {
     while (bytes) {
         ssize_t n = write(l->fd, line, bytes);
@@ -60,6 +75,23 @@ static void log_write(const struct log *l, const char *line, size_t bytes)
         line += n;
         bytes -= (size_t)n;
     }
+}
+
+static void log_write(struct log *l, const char *line, size_t bytes)
+{
+    if (!log_has_room(l)) {
+        l->lost++;
+        return;
+    }
+    log_put(l, line, bytes);
+    if (!l->lost || !log_has_room(l))
+        return;
+    char gap[128], when[CLOCK_TEXT_BYTES];
+    clock_text(when);
+    int len = snprintf(gap, sizeof(gap), "%s warn log lost lines=%llu hint=\"the log was not read\"\n", when,
+                       (unsigned long long)l->lost);
+    l->lost = 0;
+    log_put(l, gap, (size_t)len);
 }
 
 /* Room is left for the line end: what snprintf would have written beyond it is cut. */
