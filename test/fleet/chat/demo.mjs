@@ -109,7 +109,9 @@ function startWorker(number) {
       say(number, `ended (${signal ?? `status ${status}`}), its sessions with it; starting it again`);
       tellFleet();
       await wait(RESTART_MS);
-      if (!stopping) await startWorker(number);
+      if (stopping) return;
+      await startWorker(number);
+      say(number, "listens again");
     });
   });
 }
