@@ -141,14 +141,28 @@ static void tunnel_read_first_frame(struct tunnel *t, struct span bytes)
 
 /* --- moving bytes --- */
 
-/* One side is gone with an error: nothing can be read from it or sent to it any more. */
+static void tunnel_note_error(struct tunnel *t, int side, int error)
+{
+    if (t->why != REASON_NONE)
+        return;
+    t->why = error == ETIMEDOUT ? REASON_TIMED_OUT : REASON_RESET;
+    t->ended_by = (uint8_t)side;
+}
+
+/* Nothing goes to `to` any more, whatever waits for it or comes. */
+static void tunnel_give_up(struct tunnel *t, int to)
+{
+    backlog_free(&t->side[to].waiting, &t->ctx->metrics);
+    t->was_reset = true;
+    if (t->way[!to] != WAY_DONE)
+        way_enter(t, !to, WAY_DONE);
+}
+
+/* One side is gone with an error, and all that it sent has been read. */
 static bool tunnel_fail(struct tunnel *t, int side, int error)
 {
     struct tunnel_side *other = &t->side[!side];
-    if (t->why == REASON_NONE) {
-        t->why = error == ETIMEDOUT ? REASON_TIMED_OUT : REASON_RESET;
-        t->ended_by = (uint8_t)side;
-    }
+    tunnel_note_error(t, side, error);
     bool delivers = t->way[side] != WAY_DONE && other->waiting;
     if (!delivers) {
         tunnel_close(t, REASON_RESET, !stream_has_unsent(&other->stream));
@@ -156,12 +170,22 @@ static bool tunnel_fail(struct tunnel *t, int side, int error)
     }
     /* the other side gets what waits for it first */
     stream_close(&t->side[side].stream, false);
-    backlog_free(&t->side[side].waiting, &t->ctx->metrics);
-    t->was_reset = true;
+    tunnel_give_up(t, side);
     if (t->way[side] == WAY_FLOW)
         way_enter(t, side, WAY_ENDING);
-    if (t->way[!side] != WAY_DONE)
-        way_enter(t, !side, WAY_DONE);
+    return true;
+}
+
+/* One side takes no more: what it sent before it went may be unread, and is read on to its end. The failed send took
+ * the error with it, so that this end will look like a FIN. */
+static bool tunnel_meets_broken(struct tunnel *t, int side, int error)
+{
+    if (t->way[side] != WAY_FLOW)
+        return tunnel_fail(t, side, error);
+    tunnel_note_error(t, side, error);
+    tunnel_give_up(t, side);
+    t->side[side].stream.flags |= STREAM_READABLE;
+    stream_again(&t->side[side].stream);
     return true;
 }
 
@@ -184,7 +208,7 @@ static bool tunnel_deliver(struct tunnel *t, int to, struct span bytes)
     struct tunnel_side *side = &t->side[to];
     size_t sent = 0;
     if (stream_write(&side->stream, bytes, &sent) == STREAM_FAILED)
-        return tunnel_fail(t, to, errno);
+        return tunnel_meets_broken(t, to, errno);
     if (sent == bytes.len)
         return true;
     t->is_blocked = true;
@@ -202,7 +226,7 @@ static bool tunnel_flush(struct tunnel *t, int to)
     if (!side->waiting || !(side->stream.flags & STREAM_WRITABLE))
         return true;
     if (stream_write(&side->stream, backlog_span(side->waiting), &sent) == STREAM_FAILED)
-        return tunnel_fail(t, to, errno);
+        return tunnel_meets_broken(t, to, errno);
     backlog_drop(&side->waiting, &t->ctx->metrics, sent);
     if (side->waiting)
         return true;
@@ -312,7 +336,7 @@ static void tunnel_begin(struct tunnel *t, const struct tunnel_spec *spec)
     t->side[CLIENT].got = spec->to_worker.len;
     if (spec->to_worker.len && !tunnel_deliver(t, WORKER, spec->to_worker))
         return;
-    if (!spec->client_ended)
+    if (!spec->client_ended || t->way[CLIENT] != WAY_FLOW) /* not FLOW: the worker takes nothing more */
         return;
     t->why = REASON_FIN;
     t->ended_by = CLIENT;
