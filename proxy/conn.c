@@ -304,7 +304,7 @@ static bool conn_end_exchange(struct conn *c)
             c->client.ctx->on_client_gone(c->client.ctx);
         return false;
     case EXCHANGE_RESET:
-        c->resets = why == REASON_TRUNCATED;
+        c->resets = why == REASON_TRUNCATED || why == REASON_BAD_RESPONSE_BODY;
         if (c->client.outbox || stream_has_unsent(&c->client.stream))
             return conn_begin_closing(c, why, who);
         conn_close(c, why, who, true);

@@ -604,13 +604,13 @@ static enum judged exchange_judge_head(struct exchange *x, struct span in, size_
     if (is_switch)
         return x->wants_tunnel && !x->to_worker && (x->response.facts & HTTP_NAMES_WEBSOCKET) ? JUDGED_TUNNEL
                                                                                               : JUDGED_BAD;
+    if (x->response.status < 200 && ++x->interim > INTERIM_MAX)
+        return JUDGED_BAD;
     *used_out = x->response.end;
     if (x->response.status >= 200) {
         exchange_final_head(x, span_of(in.ptr, x->response.end));
         return JUDGED_ALL;
     }
-    if (++x->interim > INTERIM_MAX)
-        return JUDGED_BAD;
     http_head_init(&x->response);
     deadline_set(x->deadline, clock_ms() + response_ms(x));
     return JUDGED_ALL;

@@ -7,7 +7,8 @@
  *   assert.equal(await up.head(), GET);              await client.expect("HTTP/1.1 200 OK\r\n...");
  *   await up.send(response("hello"));                assert.equal(await client.ended(), "fin");
  *
- * Both sides are a Peer. Nothing is answered by itself: a FIN that arrives is not returned (half-close).
+ * Both sides are a Peer. Nothing is answered by itself: a FIN that arrives is not returned (half-close). Two limits of
+ * libuv: a RST that arrives in one wake-up with data looks like a FIN, and one after a FIN is not seen before a write.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
