@@ -14,7 +14,7 @@ const ROUND_MESSAGES = 12;
 test("200 clients coming and going for 30 s: every message once and in order, zero misroutes", async (t) => {
   const workers = await fleet(t, 4, { allowEIO3: true, pingInterval: 1000, pingTimeout: 30_000 });
   const lb = await siolb(t, { workers });
-  const shared = agent(t, 24);
+  const shared = agent(t, 32);
   const kinds = [
     { ...POLLING },
     { ...POLLING, agent: shared },
@@ -33,7 +33,8 @@ test("200 clients coming and going for 30 s: every message once and in order, ze
     for (let life = 0; !is_over(); life++) {
       const client = await connect(t, lb.url, kinds[(number + life) % kinds.length]);
       for (let round = 0; round <= (number + life) % 4 && !is_over(); round++) {
-        const echoes = await client.talk(ROUND_MESSAGES, { window: 1 + (number % 4), payload: `${number}.${life}.${round}` });
+        const payload = `${number}.${life}.${round}`;
+        const echoes = await client.talk(ROUND_MESSAGES, { window: 1 + (number % 4), payload, until: is_over });
         said += echoes;
         await client.listen(3, `${number}`);
       }
