@@ -42,8 +42,8 @@ void log_always(struct log *l, const char *event, const char *format, ...) PRINT
 /* A line without a level, written whatever the level is: the access log. */
 void log_access(struct log *l, const char *line);
 
-/* A value for a line, from bytes of unknown origin: blanks, controls, quotes, '=', '\' and bytes over 0x7e become \xNN;
- * cut with "..." when it does not fit. Empty becomes "-". Returns `out`. */
+/* A value for a line, from bytes of unknown origin: blanks, controls, quotes, '\' and bytes over 0x7e become \xNN; cut
+ * with "..." when it does not fit. Empty becomes "-". Returns `out`. */
 const char *log_value(struct span bytes, char *out, size_t size);
 
 /* The same for the inside of a JSON string. */
