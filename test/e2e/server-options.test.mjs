@@ -97,6 +97,19 @@ test("perMessageDeflate passes through the tunnel", async (t) => {
   await Promise.all(clients.map((client) => client.talk(20, { payload: "compressible ".repeat(500) })));
 });
 
+test("a preflight with a sid reaches the worker that owns the session", async (t) => {
+  const workers = await fleet(t, 4, { version: 2 }); /* 2.x looks the sid up before it answers a preflight */
+  const lb = await siolb(t, { workers });
+  const clients = await Promise.all(Array.from({ length: 6 }, () => poll(t, lb.url, { eio: 3 })));
+  for (const { sid } of clients) {
+    const headers = { Origin: "https://app.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-custom" };
+    const url = `${lb.url}/socket.io/?EIO=3&transport=polling&sid=${sid}`;
+    const answer = await request(url, { method: "OPTIONS", headers, agent: false });
+    assert.equal(answer.status, 200, answer.text);
+  }
+  await Promise.all(clients.map((client) => client.talk(3)));
+});
+
 test("an idle session lives as long as its heartbeat, on both transports", async (t) => {
   const beats = 10;
   const workers = await fleet(t, 2, { pingInterval: 100, pingTimeout: 2000 });

@@ -1,7 +1,7 @@
 /*
  * worker - one real Socket.IO worker process, driven over IPC by test/e2e/lib/fleet.mjs.
  *
- *   node worker.mjs '{"id":"w0","version":4,"servers":[{"path":"/socket.io/","cookie":true}]}'
+ *   node worker.mjs '{"id":"w0","version":4,"port":0,"servers":[{"path":"/socket.io/","cookie":true}]}'
  *
  * version 4 or 2; `servers` are Socket.IO servers on the one HTTP server, each with the options of its constructor and
  * `sids`: "own" makes sids of characters that clients have to escape.
@@ -22,7 +22,7 @@ import { createRequire } from "node:module";
 const require = createRequire(import.meta.url);
 const UNKNOWN_SID = 1;
 
-const { id, version, servers } = JSON.parse(process.argv[2]);
+const { id, version, port, servers } = JSON.parse(process.argv[2]);
 const counters = { misroutes: 0, disorder: 0, connections: 0, disconnections: 0, messages: 0, requests: 0, probes: 0, late: 0 };
 const minted = new Set(); /* every sid of this worker, for as long as it runs */
 const notes = []; /* what the misroutes were, for the failure's message */
@@ -104,4 +104,4 @@ const answers = {
 
 process.on("message", ({ ask, args, number }) => process.send({ number, answer: answers[ask](...args) ?? null }));
 process.on("disconnect", () => process.exit(0)); /* the test is over, or gone */
-http.listen(0, "127.0.0.1", () => process.send({ port: http.address().port }));
+http.listen(port, "127.0.0.1", () => process.send({ port: http.address().port }));

@@ -106,9 +106,10 @@ export class Fleet extends Array {
   }
 }
 
-/** Start `count` workers. Options: `version` (4), `servers` (else one, of the other options), `checked` (true). */
+/** Start `count` workers. Options: `version` (4), `servers` (else one, of the other options), `port` (of a
+ * single worker; 0), `checked` (true). */
 export async function fleet(t, count, options = {}) {
-  const { version = 4, checked = true, ids = (n) => `w${n}`, servers: several, ...single } = options;
+  const { version = 4, port = 0, checked = true, ids = (n) => `w${n}`, servers: several, ...single } = options;
   const servers = several ?? [single];
   const workers = new Fleet();
   defer(t, async () => {
@@ -119,7 +120,7 @@ export async function fleet(t, count, options = {}) {
     }
   });
   for (let n = 0; n < count; n++) {
-    const child = fork(program, [JSON.stringify({ id: ids(n), version, servers })]);
+    const child = fork(program, [JSON.stringify({ id: ids(n), version, port, servers })]);
     workers.push(new Worker(ids(n), child));
   }
   await Promise.all(workers.map((worker) => worker.ready()));
