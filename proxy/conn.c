@@ -276,7 +276,7 @@ static bool conn_end_exchange(struct conn *c)
     enum exchange_end end = x->end;
     enum reason why = x->why;
     const char *who = x->ended_by;
-    bool was_whole = x->state_up == UP_DONE;
+    bool was_whole = http_body_is_done(&x->body_up);
     bool keeps = was_whole && http_head_is_persistent(&x->request) && !c->client.has_ended &&
                  (why == REASON_NO_WORKER || why == REASON_RESPONSE_TIMEOUT || why == REASON_SESSION_GONE);
     bool sent = true;

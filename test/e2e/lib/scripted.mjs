@@ -90,7 +90,8 @@ export class Peer {
     const came = new Promise((resolve) => (waiter.resolve = resolve));
     this.#waiters.add(waiter);
     const shown = () => `${what} at the ${this.what}; here are ${JSON.stringify(this.#all().toString("latin1").slice(0, 300))}, end: ${this.end_seen}`;
-    return within(wait_ms, what, came)
+    const bounded = wait_ms === Infinity ? came : within(wait_ms, what, came);
+    return bounded
       .catch((error) => {
         throw new Error(`${error.message}: ${shown()}`);
       })
@@ -157,9 +158,9 @@ export class Peer {
   }
 
   /** Everything up to the next empty line. */
-  async head() {
+  async head(wait_ms) {
     const at = () => this.#all().indexOf("\r\n\r\n");
-    await this.until("a head", () => at() >= 0 || this.end_seen);
+    await this.until("a head", () => at() >= 0 || this.end_seen, wait_ms);
     assert.ok(at() >= 0, `${this.what}: a head before its end (${this.end_seen}), not ${JSON.stringify(this.#all().toString("latin1"))}`);
     return this.#shift(at() + 4).toString("latin1");
   }
@@ -254,7 +255,7 @@ export async function scriptedWorker(t, { id = "w0", script, port, ...options } 
 export function answers(answer) {
   return async (up) => {
     for (;;) {
-      const head = await up.head();
+      const head = await up.head(Infinity);
       const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0);
       const body = await up.read(length);
       const [method, target] = head.split(" ");
