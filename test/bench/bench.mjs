@@ -48,6 +48,7 @@ const WORKERS = 4;
 const READY_MS = 10_000;
 const rounds = Number(option.rounds ?? (option.quick ? 3 : 9));
 const share = option.quick ? 1 / 3 : 1; // of the units
+const SCENARIO_MS = option.quick ? 9_000 : 60_000; // on a busy machine: no further round after that
 const [PROXY_CPU, OTHERS_CPU] = option.cpus.split(",");
 
 // Each scenario is a mode of the load program; `units` is what one slice takes.
@@ -185,7 +186,7 @@ async function load(running, title, mode, ...numbers) {
   }
 }
 
-const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
+const median = (list) => list.toSorted((a, b) => a - b)[(list.length - 1) >> 1];
 const fixed = (number, digits) => (Number.isFinite(number) ? number.toFixed(digits) : "-");
 
 // Slice by slice in turns: { scenario: { proxy: [{ cpu, wall, misrouted }, ...] } } per unit, times in us. A proxy that
@@ -196,7 +197,8 @@ async function measureWork(ports) {
   const result = {};
   for (const s of scenarios) {
     const slices = Object.fromEntries(proxies.map((p) => [p.name, []]));
-    for (let round = 0; round < rounds; round++)
+    const until = Date.now() + SCENARIO_MS;
+    for (let round = 0; round < rounds && (round === 0 || Date.now() < until); round++)
       for (const proxy of running) {
         if (slices[proxy.name] === null) continue;
         const numbers = [s.connections, Math.round(s.units * share), ...(s.bytes ? [s.bytes] : [])];
@@ -238,7 +240,7 @@ function machine() {
   const system = fs.readFileSync("/etc/os-release", "utf8").match(/^PRETTY_NAME="(.*)"/m)?.[1] ?? "Linux";
   return (
     `${cpus.length} x ${cpus[0].model.trim()}, ${memory} GiB, ${system}, kernel ${os.release().split("-")[0]}; ` +
-    `${versions.join("; ")}. ${rounds} rounds, load average ${os.loadavg()[0].toFixed(1)} before; ` +
+    `${versions.join("; ")}. Up to ${rounds} rounds, load average ${os.loadavg()[0].toFixed(1)} before; ` +
     (PROXY_CPU === OTHERS_CPU ? "one CPU for all." : "the proxy on one CPU, clients and workers on another.")
   );
 }
@@ -278,6 +280,7 @@ for (const proxy of [...proxies])
     proxies.splice(proxies.indexOf(proxy), 1);
   }
 const facts = machine();
+if (os.loadavg()[0] > os.cpus().length / 2) console.error("bench: others are at work on this machine, expect noise");
 const worker = start([path.join(out, "worker"), WORKERS], OTHERS_CPU, "pipe");
 const ports = (await firstLine(worker)).replace("ports=", "").split(",").map(Number);
 const work = await measureWork(ports);
