@@ -15,6 +15,7 @@
 #include "reaper.h"
 
 #include <event2/event.h>
+#include <event2/event_struct.h>
 
 #define READ_BYTES (256u * 1024) /* the one read buffer; a read asks for at most limits.buffer of it */
 
@@ -31,6 +32,8 @@ struct ctx {
     uint16_t slot_index[SIDMAP_SLOTS]; /* slot in the sidmap -> index in the fleet, 0xffff: none */
     struct fleet fleet;
     struct upstream_pool *pools; /* beside fleet.workers, by index */
+    struct list fresh_pools;     /* upstream.c: those that got an upstream back in this turn */
+    struct event turn_end;       /* ... and when it is over */
     struct cors *cors;
     struct reaper reaper;
     struct pool conn_pool;

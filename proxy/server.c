@@ -393,7 +393,7 @@ static bool server_start(struct server *s, struct config *config)
     if (!log_init(&s->ctx.log, config->log_file, config->log_level))
         return server_fail(s, config->log_file, strerror(errno));
     server_set_limits(s);
-    if (!server_make_sidmap(s) || !server_make_fleet(s) || !server_make_loop(s) || !server_watch(s) ||
+    if (!server_make_sidmap(s) || !server_make_loop(s) || !server_make_fleet(s) || !server_watch(s) ||
         !server_listen(s))
         return false;
     server_resume_accepting(s);

@@ -55,6 +55,11 @@ void stream_note(struct stream *s, short what)
         s->flags |= STREAM_LOOK_AGAIN;
 }
 
+bool stream_has_news(const struct stream *s)
+{
+    return (s->event.ev_evcallback.evcb_flags & EVLIST_ACTIVE) && (s->event.ev_res & (EV_READ | EV_CLOSED));
+}
+
 void stream_again(struct stream *s)
 {
     event_active(&s->event, 0, 0);
@@ -77,6 +82,10 @@ enum stream_result stream_read(struct stream *s, void *buffer, size_t size, size
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return stream_stopped(s, STREAM_READABLE);
+    if (n == 0 && (s->flags & STREAM_BROKEN)) {
+        errno = ECONNRESET;
+        return STREAM_FAILED;
+    }
     if (n == 0) {
         s->flags = (uint8_t)((s->flags | STREAM_ENDED) & ~STREAM_READABLE);
         return STREAM_EOF;
@@ -94,6 +103,8 @@ enum stream_result stream_write(struct stream *s, struct span bytes, size_t *sen
     do
         n = send(stream_fd(s), bytes.ptr, bytes.len, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN && errno != EPIPE) /* EPIPE: a RST behind the peer's FIN, which is the end */
+        s->flags |= STREAM_BROKEN;
     if (n < 0)
         return stream_stopped(s, STREAM_WRITABLE);
     if ((size_t)n < bytes.len)

@@ -24,7 +24,8 @@ enum {
     STREAM_HUNG_UP = 1 << 2,    /* the peer has sent its FIN; data may be unread before it */
     STREAM_LOOK_AGAIN = 1 << 3, /* a RST may hide behind the last data */
     STREAM_ENDED = 1 << 4,      /* the FIN was read */
-    STREAM_SHUT = 1 << 5        /* our FIN is sent */
+    STREAM_SHUT = 1 << 5,       /* our FIN is sent */
+    STREAM_BROKEN = 1 << 6      /* a write met a RST, or the kernel gave the peer up */
 };
 
 struct stream {
@@ -53,10 +54,14 @@ int stream_detach(struct stream *s);
 /* Fold the edges of a callback into the flags. */
 void stream_note(struct stream *s, short what);
 
+/* Has the loop, when it last polled, seen bytes or an end whose callback has not run yet? Costs nothing. */
+bool stream_has_news(const struct stream *s);
+
 /* Run the callback again in the next turn, behind whoever waits: after a bounded amount of work. */
 void stream_again(struct stream *s);
 
-/* At most one system call each. */
+/* At most one system call each. The kernel tells of an error once: when a write has met it, what was unread before it
+ * can still be read, and the end behind that is STREAM_FAILED too (ECONNRESET), not the FIN that recv makes of it. */
 enum stream_result stream_read(struct stream *s, void *buffer, size_t size, size_t *got_out) MUST_CHECK;
 enum stream_result stream_write(struct stream *s, struct span bytes, size_t *sent_out) MUST_CHECK;
 

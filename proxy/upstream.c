@@ -9,6 +9,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* The turn is over: from here on the loop polls what was given back. */
+static void on_turn_end(evutil_socket_t fd, short what, void *arg)
+{
+    struct ctx *ctx = arg;
+    (void)fd;
+    (void)what;
+    LIST_EACH (n, &ctx->fresh_pools) {
+        struct upstream_pool *pool = LINK_OWNER(n, struct upstream_pool, link);
+        list_join_first(&pool->idle, &pool->fresh);
+        list_cut(n);
+    }
+}
+
 bool upstream_pools_init(struct ctx *ctx)
 {
     ctx->pools = calloc(ctx->fleet.count, sizeof(*ctx->pools));
@@ -17,7 +30,10 @@ bool upstream_pools_init(struct ctx *ctx)
     for (uint16_t i = 0; i < ctx->fleet.count; i++) {
         ctx->pools[i].config = &ctx->config->workers[i];
         list_init(&ctx->pools[i].idle);
+        list_init(&ctx->pools[i].fresh);
     }
+    list_init(&ctx->fresh_pools);
+    event_assign(&ctx->turn_end, ctx->base, -1, 0, on_turn_end, ctx);
     return true;
 }
 
@@ -25,6 +41,8 @@ void upstream_pools_fini(struct ctx *ctx)
 {
     if (!ctx->pools)
         return;
+    on_turn_end(-1, 0, ctx);
+    event_del(&ctx->turn_end);
     while (upstream_evict(ctx))
         ;
     free(ctx->pools);
@@ -153,7 +171,7 @@ static struct upstream *upstream_connect(struct ctx *ctx, struct worker *w, enum
 
 /* --- pool --- */
 
-/* One look at the socket: a worker that has closed, or spoken unasked, since the loop last looked. */
+/* One look at the socket: has the worker closed, or spoken unasked, since the loop last polled? */
 static bool is_quiet(const struct upstream *u)
 {
     char byte;
@@ -166,20 +184,29 @@ static void leave_pool(struct upstream *u)
     metrics_sub(&u->ctx->metrics, M_UPSTREAMS_IDLE, 1);
 }
 
-static struct upstream *upstream_from_pool(struct ctx *ctx, struct worker *w)
+/* The first usable one of a list; those that are not are closed. */
+static struct upstream *take_from(struct list *l, bool was_polled)
 {
     struct link *n;
     uint64_t now_ms = clock_ms();
-    while ((n = list_first(&ctx->pools[w->index].idle))) {
+    while ((n = list_first(l))) {
         struct upstream *u = LINK_OWNER(n, struct upstream, link);
-        if (now_ms < u->idle_until_ms && is_quiet(u)) {
+        bool quiet = !stream_has_news(&u->stream) && (was_polled || is_quiet(u));
+        if (now_ms < u->idle_until_ms && quiet) {
             leave_pool(u);
-            metrics_add(&ctx->metrics, M_UPSTREAM_REUSED, 1);
+            metrics_add(&u->ctx->metrics, M_UPSTREAM_REUSED, 1);
             return u;
         }
         upstream_close(u, false);
     }
     return NULL;
+}
+
+static struct upstream *upstream_from_pool(struct ctx *ctx, struct worker *w)
+{
+    struct upstream_pool *pool = &ctx->pools[w->index];
+    struct upstream *u = take_from(&pool->idle, true);
+    return u ? u : take_from(&pool->fresh, false);
 }
 
 struct upstream *upstream_take(struct ctx *ctx, struct worker *w, bool fresh, void (*on_event)(void *, short),
@@ -218,7 +245,11 @@ void upstream_give_back(struct upstream *u)
     u->is_reused = true;
     u->stream.flags &= (uint8_t)~STREAM_LOOK_AGAIN;
     u->idle_until_ms = clock_ms() + (keep_s - 1) * 1000u;
-    list_add_first(&pool->idle, &u->link);
+    list_add_first(&pool->fresh, &u->link);
+    if (!link_is_tied(&pool->link)) {
+        list_add_last(&u->ctx->fresh_pools, &pool->link);
+        event_active(&u->ctx->turn_end, EV_TIMEOUT, 0); /* runs behind the callbacks that are due in this turn */
+    }
     metrics_add(&u->ctx->metrics, M_UPSTREAMS_IDLE, 1);
 }
 
