@@ -102,7 +102,7 @@ test("a preflight with a sid reaches the worker that owns the session", async (t
   const lb = await siolb(t, { workers });
   const clients = await Promise.all(Array.from({ length: 6 }, () => poll(t, lb.url, { eio: 3 })));
   for (const { sid } of clients) {
-    const headers = { Origin: "https://app.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-custom" };
+    const headers = { Origin: "https://app.example", "Access-Control-Request-Method": "POST" };
     const url = `${lb.url}/socket.io/?EIO=3&transport=polling&sid=${sid}`;
     const answer = await request(url, { method: "OPTIONS", headers, agent: false });
     assert.equal(answer.status, 200, answer.text);

@@ -82,7 +82,8 @@ export async function webWorkers(t, count, answer) {
     defer(t, close);
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
-    workers.push(Object.assign(worker, { close, server, port: server.address().port, address: `127.0.0.1:${server.address().port}` }));
+    const { port } = server.address();
+    workers.push(Object.assign(worker, { close, server, port, address: `127.0.0.1:${port}` }));
   }
   return workers;
 }

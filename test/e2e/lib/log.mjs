@@ -1,7 +1,8 @@
 /*
  * log - siolb's log lines: `2026-11-22T22:40:40.123Z info ready listen=127.0.0.1:40123 workers=4`, or one JSON object.
  */
-const HEAD = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (?:(error|warn|info|debug) )?([^\s=]+(?: [^\s=]+)*)(?: ((?:\S+=).*))?\s*$/;
+const HEAD =
+  /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (?:(error|warn|info|debug) )?([^\s=]+(?: [^\s=]+)*)(?: ((?:\S+=).*))?\s*$/;
 const PAIR = /(?:^| )([A-Za-z_][\w.-]*)=("[^"]*"|\S*)/g;
 const ESCAPED = /\\x([0-9a-f]{2})/g;
 
