@@ -176,8 +176,7 @@ static bool tunnel_fail(struct tunnel *t, int side, int error)
     return true;
 }
 
-/* One side takes no more: what it sent before it went may be unread, and is read on to its end. The failed send took
- * the error with it, so that this end will look like a FIN. */
+/* One side takes no more: what it sent before it went may be unread, and is read on to its end. */
 static bool tunnel_meets_broken(struct tunnel *t, int side, int error)
 {
     if (t->way[side] != WAY_FLOW)

@@ -108,12 +108,12 @@ static inline struct loop *loop_new(const char *workers)
     assert_true(sizeof(l->region) >= sidmap_region_bytes(LOOP_ENTRIES));
     assert_true(sidmap_init(&ctx->sidmap, l->region, sizeof(l->region), LOOP_ENTRIES, hash_key, boot_id, &fresh));
     assert_true(session_init(ctx));
+    ctx->base = loop_base_new();
     loop_make_fleet(ctx);
     pool_init(&ctx->conn_pool, conn_bytes());
     pool_init(&ctx->exchange_pool, sizeof(struct exchange));
     pool_init(&ctx->upstream_pool, sizeof(struct upstream));
     pool_init(&ctx->tunnel_pool, tunnel_bytes());
-    ctx->base = loop_base_new();
     ctx->read_bytes = LOOP_BUFFER;
     ctx->read_buffer = malloc(ctx->read_bytes);
     ctx->random[0] = 1;

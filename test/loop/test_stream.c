@@ -257,6 +257,36 @@ static void a_write_to_a_peer_that_is_gone_fails_without_a_signal(void **state)
     assert_int_equal(errno, EPIPE);
 }
 
+static void a_reset_that_a_write_met_is_no_fin_behind_what_is_unread(void **state)
+{
+    struct scene *s = *state;
+    size_t n;
+    peer_send(s->peer, "last");
+    scene_close_peer(s, true);
+    LOOP_UNTIL(s->base, s->stream.flags & STREAM_READABLE);
+    assert_int_equal(stream_write(&s->stream, SPAN("x"), &n), STREAM_FAILED);
+    assert_int_equal(errno, ECONNRESET);
+    assert_reads(s, 100, 4);
+    assert_int_equal(read_some(s, 100, &n), STREAM_FAILED);
+    assert_int_equal(errno, ECONNRESET);
+    assert_flags(s, 0, STREAM_ENDED);
+}
+
+static void a_fin_is_a_fin_though_a_write_failed_behind_it(void **state)
+{
+    struct scene *s = *state;
+    size_t n;
+    peer_send(s->peer, "last");
+    scene_close_peer(s, false);
+    loop_settle(s->base);
+    assert_int_equal(stream_write(&s->stream, SPAN("x"), &n), STREAM_OK); /* answered with a RST */
+    loop_settle(s->base);
+    assert_int_equal(stream_write(&s->stream, SPAN("x"), &n), STREAM_FAILED);
+    assert_int_equal(errno, EPIPE);
+    assert_reads(s, 100, 4);
+    assert_int_equal(read_some(s, 100, &n), STREAM_EOF);
+}
+
 static void unsent_is_what_the_peer_has_not_acknowledged(void **state)
 {
     struct scene *s = *state;
@@ -389,6 +419,8 @@ int main(void)
         {"a_short_write_waits_for_an_edge (tcp)", a_short_write_waits_for_an_edge, scene_tcp_small, scene_end, NULL},
         {"a_short_write_waits_for_an_edge (unix)", a_short_write_waits_for_an_edge, scene_unix, scene_end, NULL},
         ON_TCP(a_write_to_a_peer_that_is_gone_fails_without_a_signal),
+        ON_TCP(a_reset_that_a_write_met_is_no_fin_behind_what_is_unread),
+        ON_TCP(a_fin_is_a_fin_though_a_write_failed_behind_it),
         {"unsent_is_what_the_peer_has_not_acknowledged", unsent_is_what_the_peer_has_not_acknowledged, scene_tcp_small,
          scene_end, NULL},
         ON_BOTH(shut_sends_one_fin_and_leaves_reading_open),

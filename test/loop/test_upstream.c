@@ -86,6 +86,13 @@ static struct upstream *take_connected(struct scene *s, int *peer_out)
     return u;
 }
 
+/* Back to the pool, and the loop has turned since. */
+static void give_back(struct scene *s, struct upstream *u)
+{
+    upstream_give_back(u);
+    loop_settle(s->base);
+}
+
 static void request(struct scene *s, struct upstream *u, int peer, const char *text)
 {
     size_t sent;
@@ -231,7 +238,7 @@ static void the_pool_lends_the_most_recent_first(void **state)
     for (int i = 0; i < 3; i++)
         u[i] = take_connected(s, &peer[i]);
     for (int i = 0; i < 3; i++)
-        upstream_give_back(u[i]);
+        give_back(s, u[i]);
     assert_int_equal(idle(s), 3);
     for (int i = 2; i >= 0; i--) {
         assert_ptr_equal(take(s, false), u[i]);
@@ -250,7 +257,7 @@ static void a_fresh_one_leaves_the_pool_alone(void **state)
 {
     struct scene *s = *state;
     int peer;
-    upstream_give_back(take_connected(s, &peer));
+    give_back(s, take_connected(s, &peer));
     struct upstream *u = take(s, true);
     assert_false(u->is_reused);
     assert_int_equal(idle(s), 1);
@@ -263,7 +270,7 @@ static void events_of_a_reused_one_go_to_its_new_user(void **state)
     struct scene *s = *state;
     int peer;
     struct upstream *u = take_connected(s, &peer);
-    upstream_give_back(u);
+    give_back(s, u);
     unsigned calls = s->calls;
     loop_settle(s->base);
     assert_int_equal(s->calls, calls); /* nobody's meanwhile */
@@ -294,7 +301,7 @@ static void an_idle_one_that_closes_or_speaks_is_closed(void **state)
     struct scene *s = *state;
     for (enum death how = DIES_BY_FIN; how < DEATHS; how++) {
         int peer;
-        upstream_give_back(take_connected(s, &peer));
+        give_back(s, take_connected(s, &peer));
         assert_int_equal(idle(s), 1);
         peer = die(peer, how);
         LOOP_UNTIL(s->base, idle(s) == 0);
@@ -303,7 +310,7 @@ static void an_idle_one_that_closes_or_speaks_is_closed(void **state)
     }
 }
 
-static void an_idle_one_that_has_died_unnoticed_is_not_lent(void **state)
+static void one_that_died_in_the_turn_of_its_return_is_not_lent(void **state)
 {
     struct scene *s = *state;
     for (enum death how = DIES_BY_FIN; how < DEATHS; how++) {
@@ -333,7 +340,7 @@ static void an_idle_one_retires_a_second_before_the_worker_would_close_it(void *
         struct upstream *u = take_connected(s, &peer);
         s->ctx->pools[0].keep_alive_s = rows[row_at].said_s;
         uint64_t before_ms = clock_ms();
-        upstream_give_back(u);
+        give_back(s, u);
         assert_true(u->idle_until_ms >= before_ms + rows[row_at].lent_ms);
         assert_true(u->idle_until_ms <= clock_ms() + rows[row_at].lent_ms);
         assert_true(upstream_evict(s->ctx));
@@ -349,7 +356,7 @@ static void a_retired_one_is_neither_lent_nor_kept(void **state)
     for (int i = 0; i < 2; i++)
         u[i] = take_connected(s, &peer[i]);
     for (int i = 0; i < 2; i++)
-        upstream_give_back(u[i]);
+        give_back(s, u[i]);
     upstream_sweep(s->ctx);
     assert_int_equal(idle(s), 2);
     u[0]->idle_until_ms = clock_ms(); /* the older one is over */
@@ -372,8 +379,8 @@ static void eviction_takes_the_oldest_idle_one(void **state)
     int peer[2];
     struct upstream *first = take_connected(s, &peer[0]), *second = take_connected(s, &peer[1]);
     assert_false(upstream_evict(s->ctx)); /* none is idle: those on loan are not touched */
-    upstream_give_back(first);
-    upstream_give_back(second);
+    give_back(s, first);
+    give_back(s, second);
     assert_true(upstream_evict(s->ctx));
     assert_int_equal(peer_wait_end(s->base, peer[0]), PEER_FIN);
     assert_int_equal(idle(s), 1);
@@ -389,7 +396,7 @@ static void without_a_descriptor_an_idle_one_makes_room(void **state)
     struct rlimit old, none;
     enum upstream_failure failure;
     int peer;
-    upstream_give_back(take_connected(s, &peer));
+    give_back(s, take_connected(s, &peer));
     int next = dup(STDERR_FILENO);
     close(next);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
@@ -477,7 +484,7 @@ int main(void)
         SCENE_TEST(a_fresh_one_leaves_the_pool_alone),
         SCENE_TEST(events_of_a_reused_one_go_to_its_new_user),
         SCENE_TEST(an_idle_one_that_closes_or_speaks_is_closed),
-        SCENE_TEST(an_idle_one_that_has_died_unnoticed_is_not_lent),
+        SCENE_TEST(one_that_died_in_the_turn_of_its_return_is_not_lent),
         SCENE_TEST(an_idle_one_retires_a_second_before_the_worker_would_close_it),
         SCENE_TEST(a_retired_one_is_neither_lent_nor_kept),
         SCENE_TEST(eviction_takes_the_oldest_idle_one),
