@@ -126,8 +126,8 @@ test("a connection that carried an upgrade request is never pooled", async (t) =
   const { lb, client, up } = await asked(t);
   await up.send(response("no"));
   await client.expect(response("no"));
-  assert.equal(await up.ended(), "fin");
   assert.equal(await lb.metric("upstreams_idle"), 0);
+  assert.equal(await up.ended(), "fin");
 });
 
 test("1xx before the 101 pass", async (t) => {
@@ -186,9 +186,9 @@ for (const [what, request] of NO_UPGRADES) {
     const { lb, client, up } = await asked(t, request);
     await up.send(response("plain"));
     await client.expect(response("plain"));
-    assert.equal(await up.ended(), "fin");
     const metrics = await lb.metrics();
     assert.deepEqual([metrics.upstreams_idle, metrics.tunnels], [0, 0]);
+    assert.equal(await up.ended(), "fin");
   });
 
   test(`Upgrade with ${what}: a 101 to it is a 502`, async (t) => {

@@ -191,8 +191,8 @@ test("a worker that closes behind its answer, as it said (Connection: close): so
   const last = response("bye", { fields: ["Connection: close"] });
   await up.send(last);
   assert.deepEqual(await client.rest(), { text: last, end: "fin" }, "before the worker has closed");
-  assert.equal(await up.ended(), "fin");
   assert.equal(await lb.metric("upstreams_idle"), 0);
+  assert.equal(await up.ended(), "fin");
 });
 
 test("a dead worker is met while its connections are open: they end, others are served", async (t) => {
