@@ -177,7 +177,8 @@ static void check_a_stalled_side_stalls_the_other(enum wire wire)
         assert_int_equal(loop_metric(s->loop, M_BUFFERED_BYTES), 0);
         size_t more = peer_fill(s->peer[from], sent, 1000); /* and it flows again */
         LOOP_UNTIL(s->base, peer_drain(s->peer[!from], &at) == PEER_OPEN && at == sent + more);
-        assert_true(is_open(s));
+        assert_true(tunnel_close_oldest(s->ctx, REASON_DRAINED));
+        assert_non_null(strstr(loop_log(s->loop), " blocked=-\n")); /* it was, and is no more */
     }
 }
 
@@ -353,6 +354,26 @@ static void a_reset_while_bytes_wait_comes_behind_them(void **state)
     }
 }
 
+/* Nothing waits with us, but the kernel has bytes that the other side has no room for: a RST would throw them away. */
+static void a_reset_throws_nothing_away_that_is_on_its_way(void **state)
+{
+    (void)state;
+    EACH_WAY(from, s, TCP_SMALL)
+    {
+        struct stream to = {.event.ev_fd = from == CLIENT ? s->spec.worker_fd : s->spec.client_fd};
+        size_t at = 0, sent = 0;
+        while (!stream_has_unsent(&to)) {
+            sent += peer_fill(s->peer[from], sent, 500);
+            loop_settle(s->base);
+        }
+        assert_int_equal(loop_metric(s->loop, M_BUFFERED_BYTES), 0);
+        scene_reset_peer(s, from);
+        LOOP_UNTIL(s->base, !is_open(s));
+        LOOP_UNTIL(s->base, peer_drain(s->peer[!from], &at) != PEER_OPEN);
+        assert_int_equal(at, sent);
+    }
+}
+
 static void a_reset_of_the_side_that_stalls_ends_the_tunnel(void **state)
 {
     (void)state;
@@ -403,6 +424,32 @@ static void an_early_fin_of_the_client_follows_its_early_bytes(void **state)
     assert_false(is_open(s));
     assert_logged(s, CLIENT, "fin");
     scene_end(s);
+}
+
+/* What the client sent early may be more than the worker takes at once; then its end comes behind it. */
+static void early_bytes_that_wait_go_before_the_end_of_the_client(void **state)
+{
+    static char much[1 << 20];
+    (void)state;
+    for (size_t i = 0; i < sizeof(much); i++)
+        much[i] = (char)('a' + i % 23);
+    for (int reset = 0; reset < 2; reset++) {
+        struct scene *s = scene_prepare(TCP_SMALL);
+        size_t at = 0;
+        shutdown(s->peer[CLIENT], SHUT_WR);
+        s->spec.client_ended = true;
+        s->spec.to_worker = span_of(much, sizeof(much));
+        assert_true(tunnel_start(s->ctx, &s->spec));
+        peer_expect(s->base, s->peer[CLIENT], HEAD);
+        loop_settle(s->base);
+        if (reset)
+            scene_reset_peer(s, CLIENT);
+        loop_settle(s->base);
+        LOOP_UNTIL(s->base, peer_drain(s->peer[WORKER], &at) != PEER_OPEN);
+        assert_int_equal(at, sizeof(much));
+        assert_int_equal(is_open(s), !reset);
+        scene_end(s);
+    }
 }
 
 static void a_worker_that_resets_behind_its_101_costs_the_client_no_byte_of_it(void **state)
@@ -651,6 +698,8 @@ int main(void)
         cmocka_unit_test(the_look_again_leaves_a_quiet_tunnel_as_it_is),
         cmocka_unit_test(a_reset_behind_a_fin_ends_the_tunnel),
         cmocka_unit_test(a_reset_while_bytes_wait_comes_behind_them),
+        cmocka_unit_test(a_reset_throws_nothing_away_that_is_on_its_way),
+        cmocka_unit_test(early_bytes_that_wait_go_before_the_end_of_the_client),
         cmocka_unit_test(a_reset_of_the_side_that_stalls_ends_the_tunnel),
         cmocka_unit_test(the_last_words_of_a_side_that_takes_no_more_are_not_lost),
         cmocka_unit_test(an_early_fin_of_the_client_follows_its_early_bytes),
