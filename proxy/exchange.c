@@ -656,7 +656,7 @@ static bool exchange_become_tunnel(struct exchange *x, struct span from_head)
     struct client *c = x->client;
     struct ctx *ctx = c->ctx;
     size_t ahead = backlog_span(c->outbox).len;
-    uint32_t now_s = clock_boot_s();
+    uint32_t now_s = ctx->now_s; /* the clock that the tunnel will be told its age by */
     uint32_t age_s = (uint32_t)((clock_ms() - x->started_ms) / 1000);
     if (ahead && !backlog_add(&c->outbox, &ctx->metrics, from_head))
         return exchange_client_gone(x, ENOMEM);

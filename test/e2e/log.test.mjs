@@ -125,6 +125,18 @@ test("the closing line of a tunnel tells who ended it, why, its age, bytes, rout
   assert.ok(Number(line.out) > 3000, line.text);
 });
 
+test("a tunnel that lived a moment is a moment old, wherever the second turned", async (t) => {
+  const workers = await fleet(t, 1);
+  const lb = await siolb(t, { workers });
+  const begun = Date.now();
+  let tunnels = 0;
+  for (; Date.now() - begun < 1500; tunnels++) (await connect(t, lb.url, WEBSOCKET)).close();
+  await lb.untilMetrics((m) => m.tunnels === 0 && m.tunnels_opened_total === tunnels);
+  const ages = lb.log.filter((line) => line.event === "closed" && /tunnel/.test(line.end)).map((line) => Number(line.age_ms));
+  assert.equal(ages.length, tunnels);
+  assert.deepEqual(ages.filter((age) => age > Date.now() - begun + 1000), []);
+});
+
 test("the closing line of an upgraded session says that its sid was known", async (t) => {
   const workers = await fleet(t, 2);
   const lb = await siolb(t, { workers });
