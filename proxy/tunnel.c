@@ -400,7 +400,7 @@ static void tunnel_tick(struct tunnel *t)
         return;
     if (t->key && t->ctx->now_s % TOUCH_EVERY == 0)
         session_touch(t->ctx, t->key);
-    if (t->ttl_s && t->quiet > t->ttl_s)
+    if (t->ttl_s && (t->quiet > t->ttl_s || t->quiet == UINT16_MAX)) /* the count ends there: 18 hours */
         tunnel_close(t, REASON_IDLE, false);
 }
 

@@ -604,6 +604,18 @@ static void a_first_frame_without_end_is_not_kept(void **state)
 
 /* --- counting --- */
 
+static void the_longest_limit_is_one_too(void **state)
+{
+    (void)state;
+    struct scene *s = scene_prepare(TCP);
+    s->spec.ttl_s = UINT16_MAX;
+    assert_true(tunnel_start(s->ctx, &s->spec));
+    peer_expect(s->base, s->peer[CLIENT], HEAD);
+    loop_settle(s->base);
+    assert_int_equal(sweeps_until_closed(s, 70000), UINT16_MAX);
+    scene_end(s);
+}
+
 static void a_lone_tunnel_counts_as_a_session_while_it_lives(void **state)
 {
     (void)state;
@@ -708,6 +720,7 @@ int main(void)
         cmocka_unit_test(a_tunnel_that_is_quiet_for_its_limit_is_closed),
         cmocka_unit_test(the_first_frame_of_a_lone_tunnel_sets_its_limit),
         cmocka_unit_test(a_first_frame_without_end_is_not_kept),
+        cmocka_unit_test(the_longest_limit_is_one_too),
         cmocka_unit_test(a_lone_tunnel_counts_as_a_session_while_it_lives),
         cmocka_unit_test(the_tunnel_of_a_known_sid_ends_its_session_with_it),
         cmocka_unit_test(the_oldest_is_closed_first_by_fin_both_ways),
