@@ -60,10 +60,10 @@ static const char *conn_state_name(enum conn_state s)
 }
 
 /* In CLOSING: as long as bytes wait, progress within `stall`; then a moment for the client to read and to answer our
- * FIN. */
+ * FIN, or all the time it may take until a RST throws nothing away. */
 static void conn_limit_closing(struct conn *c)
 {
-    uint64_t wait_ms = c->client.outbox ? c->client.config->stall_ms : LINGER_MS;
+    uint64_t wait_ms = c->client.outbox || c->resets ? c->client.config->stall_ms : LINGER_MS;
     deadline_set(&c->deadline, wait_ms ? clock_ms() + wait_ms : 0);
 }
 
@@ -209,36 +209,45 @@ static bool conn_begin_closing(struct conn *c, enum reason why, const char *who)
     return true;
 }
 
-/* A close with unread bytes would be a RST, which can take the reply away from the client before it was read. So: FIN,
- * and throw away what still comes, within bounds, until its FIN. */
-static bool conn_step_closing(struct conn *c)
+/* Throw away what the client still sends, within bounds. False: its connection is broken. */
+static bool conn_discard(struct conn *c)
 {
     struct client *cl = &c->client;
     size_t got;
-    if (!client_flush(cl)) {
-        conn_close_broken(c, errno);
-        return false;
-    }
-    if (!(cl->stream.flags & STREAM_SHUT))
-        conn_limit_closing(c);
-    if (cl->outbox)
-        return false;
-    if (c->resets) {
-        if (!stream_has_unsent(&cl->stream)) /* else the sweep looks again: a RST would throw it away */
-            conn_close(c, c->why, c->ended_by, true);
-        return false;
-    }
-    stream_shut(&cl->stream);
     while (!cl->has_ended && (cl->stream.flags & STREAM_READABLE) && c->lingered < LINGER_BYTES_MAX) {
         enum stream_result result = stream_read(&cl->stream, cl->ctx->read_buffer, cl->ctx->read_bytes, &got);
         c->lingered += (uint32_t)got;
-        if (result == STREAM_EOF || result == STREAM_FAILED)
+        if (result == STREAM_FAILED)
+            return false;
+        if (result == STREAM_EOF)
             cl->has_ended = true;
         if (result != STREAM_OK)
             break;
     }
-    if (cl->has_ended || c->lingered >= LINGER_BYTES_MAX)
-        conn_close(c, c->why, c->ended_by, false);
+    return stream_error(&cl->stream) == 0; /* a RST behind a FIN that was read */
+}
+
+/* A close with unread bytes would be a RST, which can take the reply away from the client before it was read. So: FIN,
+ * and throw away what still comes until its FIN. Where the end has to be a RST, it waits until all is acknowledged: the
+ * sweep looks. */
+static bool conn_step_closing(struct conn *c)
+{
+    struct client *cl = &c->client;
+    bool waited = cl->outbox != NULL;
+    if (!client_flush(cl)) {
+        conn_close_broken(c, errno);
+        return false;
+    }
+    if (waited)
+        conn_limit_closing(c);
+    if (cl->outbox)
+        return false;
+    if (!c->resets)
+        stream_shut(&cl->stream);
+    bool is_there = conn_discard(c);
+    bool is_over = c->resets ? !stream_has_unsent(&cl->stream) : cl->has_ended || c->lingered >= LINGER_BYTES_MAX;
+    if (!is_there || is_over)
+        conn_close(c, c->why, c->ended_by, c->resets);
     return false;
 }
 
@@ -474,7 +483,7 @@ static void on_deadline(void *arg)
             (void)conn_end_exchange(c);
         break;
     case CONN_CLOSING:
-        conn_close(c, c->why, c->ended_by, false);
+        conn_close(c, c->why, c->ended_by, c->resets);
         return;
     default:
         return;

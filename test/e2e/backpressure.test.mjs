@@ -1,5 +1,6 @@
 /* A reader that stalls, with 200 MB waiting for it: its writer waits, siolb's memory does not grow. Not under ASan. */
 import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
 import test from "node:test";
 
 import { answers, GET, rawClient, response, scriptedWorker, tunnel } from "./lib/scripted.mjs";
@@ -63,6 +64,16 @@ test("tunnel: a worker that stalls, 200 MB waiting", async (t) => {
   const { worker, lb } = await workerAndLb(t);
   const { client, up } = await tunnel(t, lb, worker);
   await stallAndGoOn(lb, client, up, BULK);
+});
+
+test("tunnel: 30 MB of random bytes each way at once are the same bytes", async (t) => {
+  const { worker, lb } = await workerAndLb(t);
+  const { client, up } = await tunnel(t, lb, worker);
+  const bytes = randomBytes(30_000_000);
+  const hash = (text) => createHash("sha256").update(text, "latin1").digest("hex");
+  const [, , at_worker, at_client] = await Promise.all([client.send(bytes), up.send(bytes), up.read(bytes.length), client.read(bytes.length)]);
+  assert.equal(hash(at_worker), hash(bytes));
+  assert.equal(hash(at_client), hash(bytes));
 });
 
 test("tunnel: one direction stalls, the other flows", async (t) => {

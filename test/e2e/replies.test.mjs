@@ -106,6 +106,23 @@ for (const [what, request] of [
   });
 }
 
+test("a refused connect with half of a request body read: another worker gets all of it", async (t) => {
+  const alive = await scriptedWorker(t);
+  const lb = await siolb(t, { workers: [await refused(t), alive], proxy: { balance: "round-robin" } });
+  for (let n = 0; n < 2; n++) {
+    const client = await rawClient(t, lb);
+    const head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n";
+    await client.send(`${head}half`);
+    const up = await alive.accepted();
+    await up.expect(`${head}half`);
+    await client.send("rest");
+    await up.expect("rest");
+    await up.send(response("ok"));
+    await client.expect(response("ok"));
+    await up.reset();
+  }
+});
+
 test("a worker that refused gets no newcomers for a second, then one tries; once it accepts it is up again", async (t) => {
   const gone = await refused(t);
   const alive = await scriptedWorker(t, { id: "alive", script: answers(() => response("alive")) });

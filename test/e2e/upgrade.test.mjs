@@ -139,6 +139,22 @@ test("1xx before the 101 pass", async (t) => {
   await up.expect("frame");
 });
 
+test("an upgrade pipelined behind plain requests, with early bytes behind it", async (t) => {
+  const { worker, client } = await workerAndLb(t);
+  await client.send(get("/one") + get("/two") + UPGRADE + "early");
+  const plain = await worker.accepted();
+  for (const target of ["/one", "/two"]) {
+    await plain.expect(get(target));
+    await plain.send(response(target));
+    await client.expect(response(target));
+  }
+  await plain.expect(UPGRADE); /* the pooled connection, which becomes the tunnel */
+  await plain.quiet();
+  await plain.send(SWITCH + OPEN);
+  await plain.expect("early");
+  await client.expect(SWITCH + OPEN);
+});
+
 test("the websocket of a known session goes to its worker", async (t) => {
   const script = (id) => answers(({ target }) => (target.includes("sid=") ? `${SWITCH}${id}` : openAnswer(id)));
   const workers = [];

@@ -195,6 +195,20 @@ test("a worker that closes behind its answer, as it said (Connection: close): so
   assert.equal(await up.ended(), "fin");
 });
 
+test("a worker that answers and closes with most of the request unread, as Node does at 413: the answer arrives", async (t) => {
+  const worker = await scriptedWorker(t, { pauseOnConnect: true });
+  const lb = await siolb(t, { workers: [worker] });
+  const client = await rawClient(t, lb);
+  client.send(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n${"x".repeat(600_000)}`).catch(() => {});
+  const up = await worker.accepted();
+  const no = response("too large", { status: "413 Payload Too Large", fields: ["Connection: close"] });
+  await lb.untilMetrics((m) => m.requests_total === 1);
+  await up.send(no);
+  up.socket.destroy(); /* bytes are unread: a RST */
+  const { text } = await client.rest();
+  assert.equal(text, no);
+});
+
 test("a dead worker is met while its connections are open: they end, others are served", async (t) => {
   const dead = await scriptedWorker(t, { id: "dead" });
   const alive = await scriptedWorker(t, { id: "alive" });

@@ -301,8 +301,9 @@ export async function tunnel(t, lb, worker) {
   return { client, up };
 }
 
-/** Freeze siolb, let `act` happen, and let it go on: it meets all of it in one wake-up. */
+/** Freeze siolb, let `act` happen, and let it go on: it meets all of it in one wake-up, in the order of `act`. */
 export async function inOneWakeUp(lb, act) {
+  await lb.metrics(); /* what happened before is behind it */
   lb.signal("SIGSTOP");
   try {
     for (;;) {
