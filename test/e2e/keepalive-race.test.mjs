@@ -129,6 +129,23 @@ test("a worker that resets idle connections soon after its answer: 200 GETs at o
   assert.equal(await lb.metric("requests_total"), MANY);
 });
 
+test("what a worker says it keeps (timeout=4) is used up to a second before that, and no longer", async (t) => {
+  const said = response("ok", { fields: ["Keep-Alive: timeout=4"] });
+  const worker = await scriptedWorker(t, { script: answers(() => said) });
+  const lb = await siolb(t, { workers: [worker] });
+  const client = await rawClient(t, lb);
+  const ask = async () => {
+    await client.send(GET);
+    await client.expect(said);
+    return worker.connections;
+  };
+  assert.equal(await ask(), 1);
+  await pause(1500);
+  assert.equal(await ask(), 1);
+  await pause(3200);
+  assert.equal(await ask(), 2);
+});
+
 test("connections that are not used are closed by siolb, four seconds after their last answer at most", async (t) => {
   const worker = await scriptedWorker(t, { script: answers(() => response("ok")) });
   const lb = await siolb(t, { workers: [worker] });
