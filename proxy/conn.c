@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define STEPS_PER_TURN   16         /* then the others get their turn */
+#define STEPS_PER_TURN   4          /* then the others get their turn */
 #define LINGER_MS        2000u      /* how long a refused client may take to read the reply */
 #define LINGER_BYTES_MAX (1u << 20) /* ... and how much it may still send */
 #define RETRY_AFTER_S    1u
@@ -76,7 +76,8 @@ static void conn_arm(struct conn *c)
     } else if (c->state == CONN_HEAD) {
         http_head_init(&c->head);
         c->head_begun = false;
-        deadline_set(&c->deadline, clock_ms() + (c->requests ? cfg->keepalive_ms : cfg->head_ms));
+        uint64_t wait_ms = c->client.outbox ? cfg->stall_ms : c->requests ? cfg->keepalive_ms : cfg->head_ms;
+        deadline_set(&c->deadline, wait_ms ? clock_ms() + wait_ms : 0);
     } else {
         deadline_set(&c->deadline, 0); /* the exchange sets its own */
     }
@@ -233,12 +234,12 @@ static bool conn_discard(struct conn *c)
 static bool conn_step_closing(struct conn *c)
 {
     struct client *cl = &c->client;
-    bool waited = cl->outbox != NULL;
+    size_t waited = backlog_span(cl->outbox).len;
     if (!client_flush(cl)) {
         conn_close_broken(c, errno);
         return false;
     }
-    if (waited)
+    if (backlog_span(cl->outbox).len < waited)
         conn_limit_closing(c);
     if (cl->outbox)
         return false;
@@ -286,13 +287,15 @@ static bool conn_end_exchange(struct conn *c)
     enum reason why = x->why;
     const char *who = x->ended_by;
     bool was_whole = http_body_is_done(&x->body_up);
-    bool keeps = was_whole && http_head_is_persistent(&x->request) && !c->client.has_ended &&
+    bool keeps = was_whole && http_head_is_persistent(&x->request) && !(c->client.has_ended && !c->client.inbox) &&
                  (why == REASON_NO_WORKER || why == REASON_RESPONSE_TIMEOUT || why == REASON_SESSION_GONE);
     bool sent = true;
     if (end == EXCHANGE_REPLY)
         sent = conn_reply(c, why, x, !keeps);
     int error = errno;
     access_log(x, x->status ? x->status : end == EXCHANGE_REPLY ? (unsigned)reason_http_status(why) : 0);
+    c->last_worker = x->worker;
+    c->last_route = x->route.route;
     exchange_free(x);
     c->exchange = NULL;
     if (!sent) {
@@ -308,9 +311,12 @@ static bool conn_end_exchange(struct conn *c)
     }
     switch (end) {
     case EXCHANGE_TUNNEL:
+        if (why != REASON_NONE) { /* no tunnel could be made */
+            conn_note_end(c, why, who);
+            conn_log_closed(c);
+        }
         conn_bury(c);
-        if (why != REASON_NONE) /* no tunnel could be made: the descriptors are free */
-            c->client.ctx->on_client_gone(c->client.ctx);
+        c->client.ctx->on_client_gone(c->client.ctx); /* the tunnel may have ended as it began */
         return false;
     case EXCHANGE_RESET:
         c->resets = why == REASON_TRUNCATED || why == REASON_BAD_RESPONSE_BODY;
@@ -353,8 +359,6 @@ static bool conn_begin_exchange(struct conn *c, struct span bytes)
         conn_close(c, REASON_NO_MEMORY, "siolb", true);
         return false;
     }
-    c->last_worker = c->exchange->worker;
-    c->last_route = c->exchange->route.route;
     return c->exchange->end == EXCHANGE_RUNS ? true : conn_end_exchange(c);
 }
 
@@ -368,6 +372,8 @@ static bool conn_wait_for_head(struct conn *c, struct span bytes)
 {
     if (is_only_line_ends(bytes)) {
         /* what old clients send behind a body begins no head: it must not shorten the time of an idle connection */
+        if (c->head_begun)
+            conn_arm(c); /* it came in two pieces */
         http_head_init(&c->head);
         return client_used(&c->client, bytes, bytes.len);
     }
@@ -404,12 +410,17 @@ static bool conn_step_head(struct conn *c)
     struct client *cl = &c->client;
     struct span bytes;
     enum stream_result result;
+    size_t waited = backlog_span(cl->outbox).len;
     if (!client_flush(cl)) {
         conn_close_broken(c, errno);
         return false;
     }
+    if (backlog_span(cl->outbox).len < waited)
+        conn_arm(c); /* progress; idle only from the moment when all is out */
     if (cl->outbox)
         return false; /* a client that does not read its answers gets no further ones */
+    if (waited && cl->ctx->is_draining && !cl->inbox)
+        return conn_finish(c, REASON_DRAINED, "operator", true);
     /* a head is at most head_size long; two dropped line ends may come before it */
     result = c->head_begun ? client_fetch_more(cl, cl->config->head_bytes + 8, &bytes) : client_fetch(cl, &bytes);
     switch (result) {
@@ -472,7 +483,9 @@ static void on_deadline(void *arg)
     struct conn *c = arg;
     switch ((enum conn_state)c->state) {
     case CONN_HEAD:
-        if (c->head_begun)
+        if (c->client.outbox)
+            conn_close(c, REASON_STALLED, "client", false);
+        else if (c->head_begun)
             (void)conn_refuse(c, REASON_HEAD_TIMEOUT);
         else
             conn_close(c, c->requests ? REASON_KEEPALIVE : REASON_SILENT, "siolb", false);
@@ -517,16 +530,29 @@ bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from)
     return true;
 }
 
+/* What shows by looking only: a RST behind the last data, an acknowledgement that a RST waits for. */
+static bool conn_has_news(struct conn *c)
+{
+    bool quiet = c->quiet == LOOK_AGAIN_AT;
+    switch ((enum conn_state)c->state) {
+    case CONN_HEAD:
+        return quiet && stream_look_again(&c->client.stream);
+    case CONN_EXCHANGE:
+        return exchange_sweep(c->exchange, quiet);
+    case CONN_CLOSING:
+        return c->resets;
+    default:
+        return false;
+    }
+}
+
 void conn_sweep(struct ctx *ctx)
 {
     LIST_EACH (n, &ctx->conns) {
         struct conn *c = LINK_OWNER(n, struct conn, link);
         if (c->quiet < UINT16_MAX)
             c->quiet++;
-        bool is_due = c->state == CONN_CLOSING
-                          ? c->resets
-                          : c->state == CONN_EXCHANGE && exchange_sweep(c->exchange, c->quiet == LOOK_AGAIN_AT);
-        if (is_due)
+        if (conn_has_news(c))
             conn_run(c);
     }
 }

@@ -15,7 +15,6 @@
 #include "reaper.h"
 
 #include <event2/event.h>
-#include <event2/event_struct.h>
 
 #define READ_BYTES (256u * 1024) /* the one read buffer; a read asks for at most limits.buffer of it */
 
@@ -32,8 +31,6 @@ struct ctx {
     uint16_t slot_index[SIDMAP_SLOTS]; /* slot in the sidmap -> index in the fleet, 0xffff: none */
     struct fleet fleet;
     struct upstream_pool *pools; /* beside fleet.workers, by index */
-    struct list fresh_pools;     /* upstream.c: those that got an upstream back in this turn */
-    struct event turn_end;       /* ... and when it is over */
     struct cors *cors;
     struct reaper reaper;
     struct pool conn_pool;
@@ -46,6 +43,7 @@ struct ctx {
     size_t read_bytes;  /* what one read may ask for: at most limits.buffer, so that what a slow peer leaves fits */
     uint64_t random[2]; /* state of ctx_random */
     uint32_t now_s;     /* CLOCK_BOOTTIME, set once a second */
+    uint32_t ticks;     /* seconds that server.c has counted */
     uint32_t next_id;   /* of the next conn */
     bool is_draining;
     void (*on_client_gone)(struct ctx *ctx);                 /* a conn or tunnel has closed: its descriptors are free */

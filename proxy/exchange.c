@@ -112,6 +112,8 @@ static bool exchange_ends(struct exchange *x, enum exchange_end end, enum reason
 static bool exchange_client_gone(struct exchange *x, int error)
 {
     enum reason why = error == ENOMEM ? REASON_NO_MEMORY : error == ETIMEDOUT ? REASON_TIMED_OUT : REASON_RESET;
+    if (why == REASON_NO_MEMORY)
+        return exchange_ends(x, EXCHANGE_RESET, why, "siolb");
     metrics_add(metrics_of(x), M_CLIENT_ABORTS, 1);
     return exchange_ends(x, EXCHANGE_RESET, why, "client");
 }
@@ -232,7 +234,7 @@ static bool exchange_next_worker(struct exchange *x, enum upstream_failure failu
     exchange_drop_upstream(x, false);
     x->connects_failed++;
     bool may_try = refused ? x->connects_failed < ctx_of(x)->fleet.count : x->connects_failed < UNREACHABLE_MAX;
-    struct worker *next = may_try && failure != UPSTREAM_NO_DESCRIPTOR ? exchange_route(x, x->worker) : NULL;
+    struct worker *next = may_try && failure != UPSTREAM_NOT_TRIED ? exchange_route(x, x->worker) : NULL;
     if (next) {
         exchange_set_worker(x, next);
         return true;
@@ -612,7 +614,8 @@ static enum judged exchange_judge_head(struct exchange *x, struct span in, size_
         return JUDGED_ALL;
     }
     http_head_init(&x->response);
-    deadline_set(x->deadline, clock_ms() + response_ms(x));
+    if (x->state_up != UP_BODY) /* while the body comes, the worker has no reason to answer */
+        deadline_set(x->deadline, clock_ms() + response_ms(x));
     return JUDGED_ALL;
 }
 
@@ -732,6 +735,10 @@ static bool exchange_worker_gone(struct exchange *x, bool by_fin)
     if (x->state_down == DOWN_HEAD) {
         if (x->head_down)
             return exchange_bad_response(x);
+        if (x->fin_passed) { /* the worker only follows: the client had ended first */
+            metrics_add(metrics_of(x), M_CLIENT_ABORTS, 1);
+            return exchange_ends(x, end, REASON_FIN, "client");
+        }
         exchange_count_end(x, M_CLOSED_WITHOUT_ANSWER, "closed without answer", by_fin ? "fin" : "reset");
         return exchange_ends(x, end, REASON_NO_ANSWER, "worker");
     }
@@ -806,7 +813,8 @@ static bool exchange_may_pool(const struct exchange *x)
 static bool exchange_client_may_go_on(const struct exchange *x)
 {
     bool no_more = x->client->has_ended && !x->client->inbox;
-    return http_head_is_persistent(&x->request) && http_head_is_persistent(&x->response) &&
+    bool is_told = x->request.minor == 1 || (x->response.facts & HTTP_SAYS_KEEP_ALIVE); /* RFC 9112 9.3: 1.0 waits */
+    return is_told && http_head_is_persistent(&x->request) && http_head_is_persistent(&x->response) &&
            x->response.framing != HTTP_UNTIL_CLOSE && x->state_up == UP_DONE && !no_more;
 }
 
@@ -913,22 +921,14 @@ void exchange_note_deadline(struct exchange *x)
     exchange_ends(x, EXCHANGE_REPLY, REASON_RESPONSE_TIMEOUT, "worker");
 }
 
-static bool look_again(struct stream *s)
-{
-    if (!(s->flags & STREAM_LOOK_AGAIN))
-        return false;
-    s->flags = (uint8_t)((s->flags | STREAM_READABLE) & ~STREAM_LOOK_AGAIN);
-    return true;
-}
-
 bool exchange_sweep(struct exchange *x, bool quiet)
 {
     if (x->route.route == ROUTE_KNOWN)
         session_touch(ctx_of(x), x->route.key);
     if (!quiet)
         return false;
-    bool client = look_again(&x->client->stream);
-    bool worker = x->up && look_again(&x->up->stream);
+    bool client = stream_look_again(&x->client->stream);
+    bool worker = x->up && stream_look_again(&x->up->stream);
     return client || worker;
 }
 

@@ -63,18 +63,6 @@ static inline void list_cut(struct link *n)
     n->prev = n->next = NULL;
 }
 
-/* All of `from` come before what is in `l`; `from` is empty then. */
-static inline void list_join_first(struct list *l, struct list *from)
-{
-    if (list_is_empty(from))
-        return;
-    from->head.prev->next = l->head.next;
-    l->head.next->prev = from->head.prev;
-    l->head.next = from->head.next;
-    from->head.next->prev = &l->head;
-    list_init(from);
-}
-
 /* First and last, NULL when empty. */
 static inline struct link *list_first(const struct list *l)
 {

@@ -1,6 +1,7 @@
 #include "listener.h"
 
 #include "address.h"
+#include "clock.h"
 #include "conn.h"
 #include "stream.h"
 #include "upstream.h"
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 64
+#define WARN_EVERY_MS    10000u
 #define QUEUE_LENGTH     4096 /* the kernel cuts it to net.core.somaxconn */
 
 /* A unix socket that nobody listens on is what a killed process left. */
@@ -71,8 +73,13 @@ static void listener_pause(struct listener *l)
     l->is_paused = true;
     event_del(&l->event);
     metrics_add(&l->ctx->metrics, M_ACCEPT_PAUSES, 1);
-    log_line(&l->ctx->log, LOG_WARN, "accepting paused", "listen=%s clients=%llu hint=\"all descriptors are in use\"",
-             l->name, (unsigned long long)clients);
+    uint64_t now_ms = clock_ms();
+    if (l->warned_ms && now_ms < l->warned_ms + WARN_EVERY_MS)
+        return; /* at the ceiling each client that leaves lets one in: that is one episode */
+    l->warned_ms = now_ms;
+    log_line(&l->ctx->log, LOG_WARN, "accepting paused",
+             "listen=%s clients=%llu hint=\"limits.connections or RLIMIT_NOFILE is reached\"", l->name,
+             (unsigned long long)clients);
 }
 
 /* False: no more for now. */

@@ -24,7 +24,7 @@
 #define CLIENTS_MAX          (1u << 20) /* RLIMIT_NOFILE may be 10^9: nothing here grows with it beyond this */
 #define SESSIONS_PER_CLIENT  16u
 #define SESSIONS_MAX_DEFAULT 262144u
-#define CALLBACKS_PER_TURN   256 /* then the loop looks for new events: re-queued work must not starve them */
+#define CALLBACKS_PER_POLL   16 /* at most so many without a poll: re-queued work must not starve events and timers */
 #define DRAIN_STEP_MS        100u
 #define TRIM_CLIENTS_MIN     128 /* a smaller burst is not worth a trim */
 #define MISPLACED_PATHS_MAX  16
@@ -123,10 +123,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     s->ctx.now_s = clock_boot_s();
+    s->ctx.ticks++;
+    conn_sweep(&s->ctx); /* those who hold a session keep it young first: the clock may have jumped (suspend) */
+    tunnel_sweep(&s->ctx);
     session_sweep(&s->ctx);
     upstream_sweep(&s->ctx);
-    conn_sweep(&s->ctx);
-    tunnel_sweep(&s->ctx);
     server_trim(s);
     if (!s->ctx.is_draining)
         server_resume_accepting(s); /* another process may have freed descriptors */
@@ -325,7 +326,8 @@ static bool server_make_loop(struct server *s)
     if (ec) {
         event_config_require_features(ec, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE);
         event_config_set_flag(ec, EVENT_BASE_FLAG_NOLOCK);
-        event_config_set_max_dispatch_interval(ec, NULL, CALLBACKS_PER_TURN, 0);
+
+        event_config_set_max_dispatch_interval(ec, NULL, CALLBACKS_PER_POLL, 0);
         s->ctx.base = event_base_new_with_config(ec);
         event_config_free(ec);
     }

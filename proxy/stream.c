@@ -55,14 +55,17 @@ void stream_note(struct stream *s, short what)
         s->flags |= STREAM_LOOK_AGAIN;
 }
 
-bool stream_has_news(const struct stream *s)
-{
-    return (s->event.ev_evcallback.evcb_flags & EVLIST_ACTIVE) && (s->event.ev_res & (EV_READ | EV_CLOSED));
-}
-
 void stream_again(struct stream *s)
 {
     event_active(&s->event, 0, 0);
+}
+
+bool stream_look_again(struct stream *s)
+{
+    if (!(s->flags & STREAM_LOOK_AGAIN))
+        return false;
+    s->flags = (uint8_t)((s->flags | STREAM_READABLE) & ~STREAM_LOOK_AGAIN);
+    return true;
 }
 
 static enum stream_result stream_stopped(struct stream *s, uint8_t flag)

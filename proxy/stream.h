@@ -54,11 +54,13 @@ int stream_detach(struct stream *s);
 /* Fold the edges of a callback into the flags. */
 void stream_note(struct stream *s, short what);
 
-/* Has the loop, when it last polled, seen bytes or an end whose callback has not run yet? Costs nothing. */
-bool stream_has_news(const struct stream *s);
-
-/* Run the callback again in the next turn, behind whoever waits: after a bounded amount of work. */
+/* Run the callback again, behind those that are due: after a bounded amount of work. The loop polls in between, after
+ * a bounded number of callbacks (CALLBACKS_PER_POLL in server.c). */
 void stream_again(struct stream *s);
+
+/* A RST may hide behind the last data, and it has been quiet since: make it readable once. False: there is no reason.
+ */
+bool stream_look_again(struct stream *s);
 
 /* At most one system call each. The kernel tells of an error once: when a write has met it, what was unread before it
  * can still be read, and the end behind that is STREAM_FAILED too (ECONNRESET), not the FIN that recv makes of it. */

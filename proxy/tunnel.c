@@ -398,7 +398,7 @@ static void tunnel_tick(struct tunnel *t)
         t->quiet++;
     if (t->quiet == LOOK_AGAIN_AT && !tunnel_look_again(t))
         return;
-    if (t->key && t->ctx->now_s % TOUCH_EVERY == 0)
+    if (t->key && t->ctx->ticks % TOUCH_EVERY == 0)
         session_touch(t->ctx, t->key);
     if (t->ttl_s && (t->quiet > t->ttl_s || t->quiet == UINT16_MAX)) /* the count ends there: 18 hours */
         tunnel_close(t, REASON_IDLE, false);

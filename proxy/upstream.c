@@ -9,19 +9,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The turn is over: from here on the loop polls what was given back. */
-static void on_turn_end(evutil_socket_t fd, short what, void *arg)
-{
-    struct ctx *ctx = arg;
-    (void)fd;
-    (void)what;
-    LIST_EACH (n, &ctx->fresh_pools) {
-        struct upstream_pool *pool = LINK_OWNER(n, struct upstream_pool, link);
-        list_join_first(&pool->idle, &pool->fresh);
-        list_cut(n);
-    }
-}
-
 bool upstream_pools_init(struct ctx *ctx)
 {
     ctx->pools = calloc(ctx->fleet.count, sizeof(*ctx->pools));
@@ -30,10 +17,7 @@ bool upstream_pools_init(struct ctx *ctx)
     for (uint16_t i = 0; i < ctx->fleet.count; i++) {
         ctx->pools[i].config = &ctx->config->workers[i];
         list_init(&ctx->pools[i].idle);
-        list_init(&ctx->pools[i].fresh);
     }
-    list_init(&ctx->fresh_pools);
-    event_assign(&ctx->turn_end, ctx->base, -1, 0, on_turn_end, ctx);
     return true;
 }
 
@@ -41,8 +25,6 @@ void upstream_pools_fini(struct ctx *ctx)
 {
     if (!ctx->pools)
         return;
-    on_turn_end(-1, 0, ctx);
-    event_del(&ctx->turn_end);
     while (upstream_evict(ctx))
         ;
     free(ctx->pools);
@@ -108,19 +90,31 @@ static int connect_to(struct ctx *ctx, struct upstream_pool *pool)
     return -1;
 }
 
-static bool is_ours(int error)
+static bool is_out_of_something(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
 }
 
+/* ENOENT: the unix socket of a worker that is not there. */
+static bool is_refusal(int error)
+{
+    return error == ECONNREFUSED || error == ENOENT;
+}
+
+static bool is_unreachable(int error)
+{
+    return error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH || error == EHOSTDOWN;
+}
+
 enum upstream_failure upstream_note_failed(struct ctx *ctx, struct worker *w, int error)
 {
-    if (is_ours(error)) {
+    /* anything else says nothing about the worker, and its sessions must not go elsewhere: no descriptor, no port
+     * (EADDRNOTAVAIL), a full accept queue of a unix socket (EAGAIN) */
+    if (!is_refusal(error) && !is_unreachable(error)) {
         log_line(&ctx->log, LOG_ERROR, "no connection", "worker=%s error=\"%s\"", w->name, strerror(error));
-        return UPSTREAM_NO_DESCRIPTOR;
+        return UPSTREAM_NOT_TRIED;
     }
-    /* ENOENT: the unix socket of a worker that is not there */
-    bool refused = error == ECONNREFUSED || error == ENOENT;
+    bool refused = is_refusal(error);
     bool was_known = w->state == WORKER_UP && w->was_up;
     metrics_add(&ctx->metrics, refused ? M_UPSTREAM_REFUSED : M_UPSTREAM_TIMED_OUT, 1);
     if (fleet_note_refused(w, !refused, clock_ms()))
@@ -149,7 +143,7 @@ static struct upstream *upstream_connect(struct ctx *ctx, struct worker *w, enum
     errno = ENOMEM;
     if (u) {
         fd = connect_to(ctx, &ctx->pools[w->index]);
-        if (fd < 0 && is_ours(errno) && upstream_evict(ctx))
+        if (fd < 0 && is_out_of_something(errno) && upstream_evict(ctx))
             fd = connect_to(ctx, &ctx->pools[w->index]);
     }
     if (fd < 0) {
@@ -162,7 +156,7 @@ static struct upstream *upstream_connect(struct ctx *ctx, struct worker *w, enum
     if (!stream_start(&u->stream, ctx->base, fd, on_upstream_event, u)) {
         close(fd);
         pool_give_back(u);
-        *failure_out = UPSTREAM_NO_DESCRIPTOR;
+        *failure_out = UPSTREAM_NOT_TRIED;
         return NULL;
     }
     metrics_add(&ctx->metrics, M_UPSTREAM_CONNECTS, 1);
@@ -184,29 +178,22 @@ static void leave_pool(struct upstream *u)
     metrics_sub(&u->ctx->metrics, M_UPSTREAMS_IDLE, 1);
 }
 
-/* The first usable one of a list; those that are not are closed. */
-static struct upstream *take_from(struct list *l, bool was_polled)
+/* The first usable idle one; those that are not are closed. */
+static struct upstream *upstream_from_pool(struct ctx *ctx, struct worker *w)
 {
+    struct list *idle = &ctx->pools[w->index].idle;
     struct link *n;
     uint64_t now_ms = clock_ms();
-    while ((n = list_first(l))) {
+    while ((n = list_first(idle))) {
         struct upstream *u = LINK_OWNER(n, struct upstream, link);
-        bool quiet = !stream_has_news(&u->stream) && (was_polled || is_quiet(u));
-        if (now_ms < u->idle_until_ms && quiet) {
+        if (now_ms < u->idle_until_ms && is_quiet(u)) {
             leave_pool(u);
-            metrics_add(&u->ctx->metrics, M_UPSTREAM_REUSED, 1);
+            metrics_add(&ctx->metrics, M_UPSTREAM_REUSED, 1);
             return u;
         }
         upstream_close(u, false);
     }
     return NULL;
-}
-
-static struct upstream *upstream_from_pool(struct ctx *ctx, struct worker *w)
-{
-    struct upstream_pool *pool = &ctx->pools[w->index];
-    struct upstream *u = take_from(&pool->idle, true);
-    return u ? u : take_from(&pool->fresh, false);
 }
 
 struct upstream *upstream_take(struct ctx *ctx, struct worker *w, bool fresh, void (*on_event)(void *, short),
@@ -245,11 +232,7 @@ void upstream_give_back(struct upstream *u)
     u->is_reused = true;
     u->stream.flags &= (uint8_t)~STREAM_LOOK_AGAIN;
     u->idle_until_ms = clock_ms() + (keep_s - 1) * 1000u;
-    list_add_first(&pool->fresh, &u->link);
-    if (!link_is_tied(&pool->link)) {
-        list_add_last(&u->ctx->fresh_pools, &pool->link);
-        event_active(&u->ctx->turn_end, EV_TIMEOUT, 0); /* runs behind the callbacks that are due in this turn */
-    }
+    list_add_first(&pool->idle, &u->link);
     metrics_add(&u->ctx->metrics, M_UPSTREAMS_IDLE, 1);
 }
 

@@ -2,11 +2,10 @@
  * upstream - connections to workers: connect, idle pool, take and give back.
  *
  * An upstream is lent to one exchange at a time; while nobody has it, it lies in the pool of its worker (most recent
- * first), where any byte or FIN from the worker closes it. What the loop has polled since is known to be quiet; one
- * that was given back in this very turn is taken only when there is no other, and looked at first, with a system call:
- * a worker's unasked bytes must not become the answer to somebody's next request. An idle one is retired a second
- * before the worker's own keep-alive time is over (`Keep-Alive: timeout=`, 5 s for Node unless it says otherwise), so
- * that no request races with the worker's close.
+ * first), where any byte or FIN from the worker closes it. On reuse it is looked at first: unasked bytes must not
+ * become the answer to somebody's next request. An idle one is retired a second before the worker's own keep-alive time
+ * is over (`Keep-Alive: timeout=`, 5 s for Node unless it says otherwise), so that no request races with the worker's
+ * close.
  *
  * Whether a worker is up is known from what connects do: upstream_note_connected() and upstream_note_failed() are the
  * places where the fleet, the sidmap's generations and the log hear of it.
@@ -21,9 +20,7 @@
 
 struct upstream_pool {
     const struct config_worker *config; /* address and name */
-    struct list idle;                   /* polled since they were given back; most recent first */
-    struct list fresh;                  /* given back in this turn */
-    struct link link;                   /* in ctx->fresh_pools while `fresh` is not empty */
+    struct list idle;                   /* most recent first */
     uint16_t keep_alive_s;              /* what the worker said last; 0: nothing */
     uint32_t source;                    /* last byte of 127.0.0.x to connect from, once a destination is out of ports */
 };
@@ -43,7 +40,7 @@ struct upstream {
     bool is_closed;
 };
 
-enum upstream_failure { UPSTREAM_FINE, UPSTREAM_REFUSED, UPSTREAM_UNREACHABLE, UPSTREAM_NO_DESCRIPTOR };
+enum upstream_failure { UPSTREAM_FINE, UPSTREAM_REFUSED, UPSTREAM_UNREACHABLE, UPSTREAM_NOT_TRIED };
 
 /* Pools for all workers of ctx->config. False: out of memory. */
 bool upstream_pools_init(struct ctx *ctx) MUST_CHECK;

@@ -181,8 +181,8 @@ static void what_a_failed_connect_means_is_told_by_its_error(void **state)
     } rows[] = {
         {ECONNREFUSED, UPSTREAM_REFUSED, true},  {ENOENT, UPSTREAM_REFUSED, true},
         {ETIMEDOUT, UPSTREAM_UNREACHABLE, true}, {EHOSTUNREACH, UPSTREAM_UNREACHABLE, true},
-        {EMFILE, UPSTREAM_NO_DESCRIPTOR, false}, {ENFILE, UPSTREAM_NO_DESCRIPTOR, false},
-        {ENOMEM, UPSTREAM_NO_DESCRIPTOR, false}, {ENOBUFS, UPSTREAM_NO_DESCRIPTOR, false},
+        {EMFILE, UPSTREAM_NOT_TRIED, false}, {ENFILE, UPSTREAM_NOT_TRIED, false},
+        {ENOMEM, UPSTREAM_NOT_TRIED, false}, {ENOBUFS, UPSTREAM_NOT_TRIED, false},
     };
     (void)state;
     FOR_EACH (row, rows) {
@@ -409,7 +409,7 @@ static void without_a_descriptor_an_idle_one_makes_room(void **state)
     assert_non_null(u);
     assert_int_equal(idle(s), 0);
     assert_null(too_many);
-    assert_int_equal(failure, UPSTREAM_NO_DESCRIPTOR);
+    assert_int_equal(failure, UPSTREAM_NOT_TRIED);
     assert_false(s->w->is_cooling);
     upstream_close(u, false);
     close(peer);
