@@ -259,10 +259,11 @@ static bool conn_is_drained(const struct conn *c)
     return !cl->outbox && !cl->inbox && !(cl->stream.flags & STREAM_READABLE);
 }
 
-/* End with FIN behind what waits; at once when that is safe. */
-static bool conn_finish(struct conn *c, enum reason why, const char *who, bool request_was_whole)
+/* End with FIN behind what waits; at once when that is safe: a client that may send another request at this very moment
+ * would get a RST for it, and with that perhaps lose the answer. */
+static bool conn_finish(struct conn *c, enum reason why, const char *who, bool client_sends_no_more)
 {
-    if (request_was_whole && conn_is_drained(c)) {
+    if (client_sends_no_more && conn_is_drained(c)) {
         conn_close(c, why, who, false);
         return false;
     }
@@ -287,6 +288,7 @@ static bool conn_end_exchange(struct conn *c)
     enum reason why = x->why;
     const char *who = x->ended_by;
     bool was_whole = http_body_is_done(&x->body_up);
+    bool sends_no_more = was_whole && (c->client.has_ended || !http_head_is_persistent(&x->request));
     bool keeps = was_whole && http_head_is_persistent(&x->request) && !(c->client.has_ended && !c->client.inbox) &&
                  (why == REASON_NO_WORKER || why == REASON_RESPONSE_TIMEOUT || why == REASON_SESSION_GONE);
     bool sent = true;
@@ -304,7 +306,7 @@ static bool conn_end_exchange(struct conn *c)
     }
     bool goes_on = end == EXCHANGE_KEEP || (end == EXCHANGE_REPLY && keeps);
     if (goes_on && c->client.ctx->is_draining)
-        return conn_finish(c, REASON_DRAINED, "operator", was_whole);
+        return conn_finish(c, REASON_DRAINED, "operator", sends_no_more);
     if (goes_on) {
         conn_enter(c, CONN_HEAD);
         return true;
@@ -325,7 +327,7 @@ static bool conn_end_exchange(struct conn *c)
         conn_close(c, why, who, true);
         return false;
     default:
-        return conn_finish(c, why, who, was_whole && end != EXCHANGE_REPLY);
+        return conn_finish(c, why, who, sends_no_more && end != EXCHANGE_REPLY);
     }
 }
 
@@ -420,7 +422,7 @@ static bool conn_step_head(struct conn *c)
     if (cl->outbox)
         return false; /* a client that does not read its answers gets no further ones */
     if (waited && cl->ctx->is_draining && !cl->inbox)
-        return conn_finish(c, REASON_DRAINED, "operator", true);
+        return conn_begin_closing(c, REASON_DRAINED, "operator");
     /* a head is at most head_size long; two dropped line ends may come before it */
     result = c->head_begun ? client_fetch_more(cl, cl->config->head_bytes + 8, &bytes) : client_fetch(cl, &bytes);
     switch (result) {
