@@ -487,6 +487,8 @@ static void exchange_begin_learning(struct exchange *x, struct span head)
     if (x->response.facts & HTTP_HAS_CODING)
         (void)http_field_find(head, SPAN("Content-Encoding"), &coding);
     x->learn = learn_new(coding);
+    if (!x->learn) /* better no session than one that would be routed by guess */
+        exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
     x->learned_cookie = exchange_learn_cookie(x, head);
 }
 
@@ -680,6 +682,8 @@ static bool exchange_become_tunnel(struct exchange *x, struct span from_head)
     };
     x->status = 101;
     x->bytes_down += x->response.end;
+    c->got -= spec.to_worker.len; /* those count as the tunnel's, */
+    c->sent += x->response.end;   /* the 101 does not */
     exchange_count_newcomer(x, false);
     spec.client_fd = stream_detach(&c->stream);
     spec.worker_fd = upstream_release(x->up);
@@ -704,6 +708,8 @@ static bool exchange_take_down(struct exchange *x, struct span in)
     size_t good;
     x->is_answered = true;
     enum judged judged = exchange_judge(x, in, &good);
+    if (x->end != EXCHANGE_RUNS)
+        return true;
     x->bytes_down += good;
     if (good && !client_send(x->client, span_of(in.ptr, good)))
         return exchange_client_gone(x, errno);

@@ -14,15 +14,14 @@ uint16_t session_ttl_s(const struct eio_open *open)
     return (uint16_t)(s < SIDMAP_TTL_S_MAX ? s : SIDMAP_TTL_S_MAX);
 }
 
-/* Entries of an older generation were counted out when the generation rose. */
+/* Entries of an older generation are not live: they were counted out when the generation rose. */
 static void session_count_out(struct ctx *ctx, const struct sidmap_owner *owner)
 {
     uint16_t index = ctx->slot_index[owner->slot];
     if (!owner->live || index >= ctx->fleet.count)
         return;
     struct worker *w = &ctx->fleet.workers[index];
-    if (owner->generation != sidmap_generation(&ctx->sidmap, owner->slot) || w->sessions == 0)
-        return;
+
     w->sessions--;
     metrics_sub(&ctx->metrics, M_SESSIONS, 1);
 }
