@@ -179,10 +179,11 @@ static void what_a_failed_connect_means_is_told_by_its_error(void **state)
         enum upstream_failure failure;
         bool cools;
     } rows[] = {
-        {ECONNREFUSED, UPSTREAM_REFUSED, true},  {ENOENT, UPSTREAM_REFUSED, true},
-        {ETIMEDOUT, UPSTREAM_UNREACHABLE, true}, {EHOSTUNREACH, UPSTREAM_UNREACHABLE, true},
-        {EMFILE, UPSTREAM_NOT_TRIED, false},     {ENFILE, UPSTREAM_NOT_TRIED, false},
-        {ENOMEM, UPSTREAM_NOT_TRIED, false},     {ENOBUFS, UPSTREAM_NOT_TRIED, false},
+        {ECONNREFUSED, UPSTREAM_REFUSED, true},     {ENOENT, UPSTREAM_REFUSED, true},
+        {ETIMEDOUT, UPSTREAM_UNREACHABLE, true},    {EHOSTUNREACH, UPSTREAM_UNREACHABLE, true},
+        {EMFILE, UPSTREAM_NOT_TRIED, false},        {ENFILE, UPSTREAM_NOT_TRIED, false},
+        {ENOMEM, UPSTREAM_NOT_TRIED, false},        {ENOBUFS, UPSTREAM_NOT_TRIED, false},
+        {EADDRNOTAVAIL, UPSTREAM_NOT_TRIED, false}, {EAGAIN, UPSTREAM_NOT_TRIED, false},
     };
     (void)state;
     FOR_EACH (row, rows) {
