@@ -429,6 +429,14 @@ static void server_free(struct server *s)
     free(s);
 }
 
+/* It ends already: a signal that comes now, when libevent takes its handlers away, must not turn that into a death. */
+static void server_block_signals(void)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+}
+
 int server_run(struct config *config)
 {
     struct server *s = calloc(1, sizeof(*s));
@@ -438,6 +446,7 @@ int server_run(struct config *config)
     if (started) {
         event_base_dispatch(s->ctx.base);
         server_log_metrics(s);
+        server_block_signals();
         log_line(&s->ctx.log, LOG_INFO, "stopped", "pid=%d", (int)getpid());
     }
     server_free(s);
