@@ -2,6 +2,7 @@
 
 #include "clock.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -55,7 +56,7 @@ bool log_reopen(struct log *l)
 }
 
 /* Pipes promise room for one PIPE_BUF when they are writable, and a line is not longer. */
-_Static_assert(LOG_LINE_BYTES <= PIPE_BUF, "a line has to fit into a pipe at once");
+static_assert(LOG_LINE_BYTES <= PIPE_BUF, "a line has to fit into a pipe at once");
 
 static bool log_has_room(const struct log *l)
 {

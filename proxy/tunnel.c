@@ -59,7 +59,7 @@ struct tunnel {
 };
 
 /* DESIGN 3: an idle tunnel is one small struct with its two events; 512 bytes resident with libevent's part. */
-_Static_assert(sizeof(struct tunnel) - 2 * sizeof(struct event) <= 136, "an idle tunnel has grown");
+static_assert(sizeof(struct tunnel) - 2 * sizeof(struct event) <= 136, "an idle tunnel has grown");
 
 static void way_enter(struct tunnel *t, int from, enum way next)
 {
