@@ -29,7 +29,7 @@ const size_t option_section_count = COUNT_OF(option_sections);
 const struct option options[] = {
     {"proxy", "listen", OPT_LISTEN, .def = "0.0.0.0:8080",
      .help = "Where clients connect: address:port, [IPv6]:port, or unix:/path with mode=0660 behind it if its access "
-             "rights matter. Port 0: the kernel picks one.",
+             "rights matter. Port 0: the kernel picks one. [::] takes IPv6 only: name 0.0.0.0 too for both.",
      .examples = WORDS("[::]:8080", "unix:/run/siolb/http.sock mode=0660")},
     {"proxy", "path", OPT_PATH, .def = "/socket.io/",
      .help =

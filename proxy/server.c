@@ -440,8 +440,10 @@ static void server_block_signals(void)
 int server_run(struct config *config)
 {
     struct server *s = calloc(1, sizeof(*s));
-    if (!s)
+    if (!s) {
+        config_release(config);
         return 1;
+    }
     bool started = server_start(s, config);
     if (started) {
         event_base_dispatch(s->ctx.base);

@@ -382,11 +382,7 @@ bool tunnel_start(struct ctx *ctx, const struct tunnel_spec *spec)
 static bool tunnel_look_again(struct tunnel *t)
 {
     for (int i = 0; i < 2; i++) {
-        struct stream *s = &t->side[i].stream;
-        if (!(s->flags & STREAM_LOOK_AGAIN))
-            continue;
-        s->flags = (uint8_t)((s->flags | STREAM_READABLE) & ~STREAM_LOOK_AGAIN);
-        if (!tunnel_pump(t, i))
+        if (stream_look_again(&t->side[i].stream) && !tunnel_pump(t, i))
             return false;
     }
     return true;

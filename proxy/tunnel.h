@@ -37,7 +37,7 @@ struct tunnel_spec {
     uint16_t ttl_s;         /* close when quiet for so long; 0: no limit */
     bool reads_first_frame; /* ttl_s comes from the worker's first frame */
     uint32_t id;            /* of the conn it grew from */
-    uint32_t started_s;     /* ... and when that was accepted */
+    uint32_t started_s;     /* when its request began, by ctx->now_s */
     struct peer_address client;
     enum route route;
 };

@@ -92,15 +92,10 @@ static struct worker *pick_source(struct fleet *f, const struct balance_ask *ask
     return balance_rendezvous(f, ask->client, ask->not_this, ask->now_ms);
 }
 
-static const struct policy {
-    const char *name;
-    struct worker *(*pick)(struct fleet *f, const struct balance_ask *ask);
-} policies[BALANCE_POLICIES] = {
-    [BALANCE_LEAST] = {"least", pick_least},
-    [BALANCE_P2C] = {"p2c", pick_p2c},
-    [BALANCE_ROUND_ROBIN] = {"round-robin", pick_round_robin},
-    [BALANCE_RANDOM] = {"random", pick_random},
-    [BALANCE_SOURCE] = {"source", pick_source},
+/* Their names are in the table of settings. */
+static struct worker *(*const policies[BALANCE_POLICIES])(struct fleet *f, const struct balance_ask *ask) = {
+    [BALANCE_LEAST] = pick_least,   [BALANCE_P2C] = pick_p2c,       [BALANCE_ROUND_ROBIN] = pick_round_robin,
+    [BALANCE_RANDOM] = pick_random, [BALANCE_SOURCE] = pick_source,
 };
 
 /* ---- picking ---- */
@@ -128,7 +123,7 @@ static struct worker *last_resort(struct fleet *f, const struct balance_ask *ask
 
 struct worker *balance_pick(struct fleet *f, const struct balance_ask *ask)
 {
-    struct worker *w = policies[ask->policy].pick(f, ask);
+    struct worker *w = policies[ask->policy](f, ask);
     return w ? w : last_resort(f, ask);
 }
 
@@ -173,22 +168,4 @@ struct worker *balance_rendezvous(struct fleet *f, struct span bytes, const stru
         }
     }
     return best;
-}
-
-/* ---- names ---- */
-
-const char *balance_name(enum balance b)
-{
-    return policies[b].name;
-}
-
-bool balance_from_name(struct span name, enum balance *out)
-{
-    for (unsigned b = 0; b < BALANCE_POLICIES; b++) {
-        if (span_equal(name, span_from_str(policies[b].name))) {
-            *out = (enum balance)b;
-            return true;
-        }
-    }
-    return false;
 }

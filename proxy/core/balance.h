@@ -26,7 +26,4 @@ struct worker *balance_pick(struct fleet *f, const struct balance_ask *ask);
  * the same in every siolb. `not_this` as above. NULL: nobody is up. */
 struct worker *balance_rendezvous(struct fleet *f, struct span bytes, const struct worker *not_this, uint64_t now_ms);
 
-const char *balance_name(enum balance b);
-bool balance_from_name(struct span name, enum balance *out) MUST_CHECK;
-
 #endif

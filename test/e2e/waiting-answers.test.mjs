@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { answers, get, GET, rawClient, response, scriptedWorker } from "./lib/scripted.mjs";
+import { answers, get, GET, rawClient, response, scriptedWorker, SWITCH, UPGRADE } from "./lib/scripted.mjs";
 import { siolb } from "./lib/siolb.mjs";
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -114,4 +114,43 @@ test("the busiest download lets a small request through, and signals", async (t)
   await small.send(GET);
   await small.expect(response("ok"));
   assert.ok((await lb.metrics()).requests_total >= 2);
+});
+
+test("a client that never reads the end of its answer is let go after stall", async (t) => {
+  const { lb } = await slowReader(t, { keepalive: "60s", stall: "1s" });
+  const line = await lb.waitLog((l) => l.event === "closed" && ["stalled", "timed-out"].includes(l.reason));
+  assert.match(line.end, /^client\//);
+  assert.equal(await lb.metric("buffered_bytes"), 0);
+});
+
+test("a CR and a LF that come apart behind an answer begin no head", async (t) => {
+  const worker = await scriptedWorker(t, { script: answers(() => response("ok")) });
+  const lb = await siolb(t, { workers: [worker], timeouts: { head: "300ms", keepalive: "20s" } });
+  const client = await rawClient(t, lb);
+  await client.send(GET);
+  await client.expect(response("ok"));
+  await client.send("\r");
+  await client.quiet(50);
+  await client.send("\n");
+  await client.quiet(900);
+  await client.send(GET);
+  await client.expect(response("ok"));
+});
+
+test("bytes are counted once: early ones, the 101 and frames", async (t) => {
+  const worker = await scriptedWorker(t);
+  const lb = await siolb(t, { workers: [worker] });
+  const client = await rawClient(t, lb);
+  await client.send(UPGRADE + "early");
+  const up = await worker.accepted();
+  await up.head();
+  await up.send(SWITCH + "frame");
+  await up.expect("early");
+  await client.expect(SWITCH + "frame");
+  await client.fin();
+  await up.fin();
+  await lb.waitLog((l) => l.event === "closed");
+  const metrics = await lb.metrics();
+  assert.equal(metrics.bytes_up_total, UPGRADE.length + "early".length);
+  assert.equal(metrics.bytes_down_total, SWITCH.length + "frame".length);
 });

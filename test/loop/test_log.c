@@ -208,10 +208,55 @@ static void a_value_that_does_not_fit_is_cut_with_dots_and_between_escapes(void 
     }
 }
 
+static void a_pipe_that_nobody_reads_loses_lines_and_stops_nothing(void **state)
+{
+    static char all[1 << 20];
+    struct scene *s = *state;
+    int ends[2], before = s->log.fd;
+    assert_int_equal(pipe(ends), 0);
+    s->log.fd = ends[1];
+    s->log.may_block = true;
+    for (int i = 0; i < 5000; i++) /* far more than a pipe holds */
+        log_line(&s->log, LOG_WARN, "line", "n=%d text=%0100d", i, 0);
+    uint64_t lost = s->log.lost;
+    assert_in_range(lost, 1, 4999);
+    size_t got = (size_t)read(ends[0], all, sizeof(all) - 1);
+    log_line(&s->log, LOG_WARN, "after", "n=1");
+    got += (size_t)read(ends[0], all + got, sizeof(all) - 1 - got);
+    all[got] = '\0';
+    char said[64];
+    snprintf(said, sizeof(said), "warn log lost lines=%llu ", (unsigned long long)lost);
+    assert_non_null(strstr(all, " warn after n=1\n"));
+    assert_non_null(strstr(all, said));
+    assert_int_equal(s->log.lost, 0);
+    s->log.fd = before;
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void whether_a_log_may_block_is_seen_when_it_is_opened(void **state)
+{
+    struct scene *s = *state;
+    int ends[2], before = dup(STDERR_FILENO);
+    struct log piped;
+    assert_false(s->log.may_block); /* a file */
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    bool is_open = log_init(&piped, "", LOG_INFO);
+    assert_int_equal(dup2(before, STDERR_FILENO), STDERR_FILENO);
+    assert_true(is_open);
+    assert_true(piped.may_block);
+    close(before);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
 #define SCENE_TEST(f) cmocka_unit_test_setup_teardown(f, scene_begin, scene_end)
     const struct CMUnitTest tests[] = {
+        SCENE_TEST(a_pipe_that_nobody_reads_loses_lines_and_stops_nothing),
+        SCENE_TEST(whether_a_log_may_block_is_seen_when_it_is_opened),
         SCENE_TEST(a_line_is_time_level_event_and_pairs),
         SCENE_TEST(a_level_lets_through_what_is_as_urgent_or_more),
         SCENE_TEST(what_was_asked_for_comes_at_every_level),

@@ -427,25 +427,6 @@ static void an_empty_fleet_has_nobody(void **state)
     fleet_fini(&f);
 }
 
-static void names_and_policies_match(void **state)
-{
-    (void)state;
-    static const char *const names[] = {"least", "p2c", "round-robin", "random", "source"};
-    assert_int_equal(COUNT_OF(names), BALANCE_POLICIES);
-    FOR_EACH (name, names) {
-        enum balance b;
-        assert_true(balance_from_name(edge_copy(names[name_at]), &b));
-        assert_string_equal(balance_name(b), names[name_at]);
-        assert_int_equal(b, name_at);
-        struct span cut = span_from_str(names[name_at]);
-        while (cut.len-- > 0)
-            assert_false(balance_from_name(edge_copy_span(cut), &b));
-    }
-    enum balance b;
-    assert_false(balance_from_name(SPAN("leastx"), &b));
-    assert_false(balance_from_name(SPAN("Least"), &b));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,7 +450,6 @@ int main(void)
         cmocka_unit_test(a_worker_whose_cooling_is_over_is_tried_by_one_newcomer),
         cmocka_unit_test(when_all_were_refused_the_one_due_first_is_tried_before_its_time),
         cmocka_unit_test(an_empty_fleet_has_nobody),
-        cmocka_unit_test(names_and_policies_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
