@@ -27,6 +27,14 @@ async function start(t, worker, timeouts = {}) {
   return { lb, ordinary: await ordinaryClients(t, lb) };
 }
 
+const SHORT = { head: "2s", keepalive: "2s" };
+
+/** Until a connection that says nothing has ended: SHORT is over for all that began before. */
+async function shortIsOver(t, lb) {
+  const silent = await rawClient(t, lb);
+  await silent.until("its end", () => silent.end_seen, 60_000);
+}
+
 const LENGTH = "POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 26\r\n\r\n";
 const CHUNKED = "POST /slow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
 const ALPHABET = "abcdefghijklmnopqrstuvwxyz";
@@ -38,7 +46,7 @@ const BODIES = [
 
 test("150 bodies that drip, in length and in chunks, cut anywhere: each arrives whole, however short the timeouts", async (t) => {
   const worker = await ordinaryWorker(t, { answer: echo });
-  const { lb, ordinary } = await start(t, worker, { head: "500ms", keepalive: "500ms", response: "5s" });
+  const { lb, ordinary } = await start(t, worker, SHORT);
   const slow = await Promise.all(
     Array.from({ length: SLOW }, async (_, n) => {
       const [head, body] = BODIES[n % BODIES.length];
@@ -48,8 +56,9 @@ test("150 bodies that drip, in length and in chunks, cut anywhere: each arrives 
     }),
   );
   await lb.untilMetrics((m) => m.exchanges >= SLOW);
-  await ordinary.served(10);
+  const over = shortIsOver(t, lb);
   for (let at = 0; slow.some(({ body }) => at < body.length); at++) {
+    if (at === ALPHABET.length - 1) await over;
     await Promise.all(slow.map(({ client, body }) => client.send(body.slice(at, at + 1))));
     await pause(DRIP_MS);
   }
@@ -71,11 +80,12 @@ test("150 bodies that stop in the middle: their worker has them until their clie
       req.on("error", () => aborted++);
     },
   });
-  const { lb, ordinary } = await start(t, worker, { head: "500ms", keepalive: "500ms" });
+  const { lb, ordinary } = await start(t, worker, SHORT);
   const slow = await Promise.all(Array.from({ length: SLOW }, () => rawClient(t, lb)));
   await Promise.all(slow.map((client, n) => client.send(n % 2 ? `${LENGTH}abc` : `${CHUNKED}3\r\nabc\r\n`)));
   await lb.untilMetrics((m) => m.exchanges >= SLOW && begun === SLOW);
-  await ordinary.served(30);
+  await ordinary.served(10);
+  await shortIsOver(t, lb);
   assert.equal(aborted, 0);
   await Promise.all(slow.map((client, n) => (n % 3 ? client.fin() : client.reset())));
   await lb.untilMetrics((m) => aborted === SLOW && m.exchanges <= ordinary.connections);

@@ -12,13 +12,13 @@ import { rawClient } from "./lib/scripted.mjs";
 import { siolb } from "./lib/siolb.mjs";
 
 const NOISY = 400;
-const AT_ONCE = 40;
+const AT_ONCE = 100;
 const KNOCKS = 20;
 const WAIT_MS = 60_000;
 
 async function start(t) {
   const worker = await ordinaryWorker(t);
-  const lb = await siolb(t, { workers: [worker], timeouts: { head: "1s" } });
+  const lb = await siolb(t, { workers: [worker], timeouts: { head: "2s" } });
   return { worker, lb, ordinary: await ordinaryClients(t, lb) };
 }
 

@@ -75,7 +75,7 @@ test("2,000 slow heads: each gets its 408 and is gone, whatever it sends meanwhi
 
 test("500 who connect and say nothing are let go without a word", async (t) => {
   const worker = await ordinaryWorker(t);
-  const lb = await siolb(t, { workers: [worker], timeouts: { head: "1s" } });
+  const lb = await siolb(t, { workers: [worker], timeouts: { head: "2s" } });
   const ordinary = await ordinaryClients(t, lb);
   const silent = await crowd(t, lb, SILENT);
   await ordinary.served(20);
