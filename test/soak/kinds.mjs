@@ -28,21 +28,32 @@ function vanish(client, own) {
   own?.destroy();
 }
 
+/** `act`, or an error as soon as the client has lost its connection, which it need not notice by itself. */
+function whileConnected(client, act) {
+  const lost = new Promise((_, reject) => client.socket.once("disconnect", (why) => reject(new Error(`disconnected: ${why}`))));
+  const acts = act();
+  acts.catch(() => {});
+  lost.catch(() => {});
+  return Promise.race([acts, lost]);
+}
+
 /** A real Socket.IO client. */
 function real(options, { shares = false } = {}) {
   return async ({ part, lb, next, shared, knows }) => {
     const own = shares ? shared : agent(part);
     const client = await connect(part, lb.url, { ...options, agent: own });
     knows(client.worker);
-    for (let round = next(4); round >= 0; round--) {
-      await client.talk(1 + next(10), { window: 1 + next(4), payload: "x".repeat(next(3) ? next(50) : next(20_000)) });
-      await client.listen(1 + next(5), { text: "grüße", round });
-      await pause(next(150));
-    }
-    if (options.transports === UPGRADING.transports && next(2)) {
-      await client.upgraded();
-      await client.talk(3);
-    }
+    await whileConnected(client, async () => {
+      for (let round = next(4); round >= 0; round--) {
+        await client.talk(1 + next(10), { window: 1 + next(4), payload: "x".repeat(next(3) ? next(50) : next(20_000)) });
+        await client.listen(1 + next(5), { text: "grüße", round });
+        await pause(next(150));
+      }
+      if (options.transports === UPGRADING.transports && next(2)) {
+        await client.upgraded();
+        await client.talk(3);
+      }
+    });
     if (next(5) === 0 && !shares) vanish(client, own);
     else client.close();
   };
@@ -62,11 +73,10 @@ function handmade(options) {
 }
 
 /** One that stays for long and comes back by itself, however often its worker goes. */
-async function reconnecting({ part, lb, next, knows }) {
+async function reconnecting({ part, lb, next }) {
   const transports = [POLLING, UPGRADING, WEBSOCKET][next(3)];
   const socket = io(lb.url, { ...transports, agent: agent(part), forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 500, timeout: WAIT_MS });
   defer(part, () => socket.close());
-  knows("any");
   for (let asks = 20 + next(100); asks > 0; asks--) {
     if (!socket.connected) await within(WAIT_MS, "a client to come back", once(socket, "connect"));
     const answer = socket.timeout(WAIT_MS).emitWithAck("take", "y".repeat(asks));
@@ -125,7 +135,7 @@ async function pipelined({ part, lb, next }) {
   await client.send(get("/whoami").repeat(count));
   if (next(4) === 0) return client.reset();
   for (let n = 0; n < count; n++) {
-    const head = await client.head();
+    const head = await client.head(WAIT_MS);
     assert.match(head, /^HTTP\/1\.1 200 /);
     assert.match(head, /\r\nTransfer-Encoding: chunked\r\n|\r\nContent-Length: \d+\r\n/);
     const length = Number(/\r\nContent-Length: (\d+)/.exec(head)?.[1] ?? parseInt(await sizeLine(client), 16) + 7);

@@ -18,7 +18,8 @@ import { TroubledFleet } from "./troubled.mjs";
 const SOAK_MS = (Number(process.env.SOAK_S) || 1200) * 1000;
 const WARM_UP_MS = Math.min(60_000, SOAK_MS / 2); /* as much trouble as later: what grows once has grown */
 const WORKERS = 6;
-const CLIENTS = 4 * Object.keys(kinds).length;
+const NAMES = Object.keys(kinds);
+const CLIENTS = 4 * NAMES.length;
 const LIFE_MS = 180_000; /* a safety net */
 const REST_MS = 180_000;
 const GROWTH_MAX = 2 << 20;
@@ -29,29 +30,32 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const say = (text) => console.log(`soak: ${text}`);
 
 /** Clients one after the other, of the kinds in turn, until it is over. What has no excuse goes into `failed`. */
-async function churn({ fleet, lb, shared, seed, ms, failed, counts }) {
+async function churn(all, seed, ms) {
   const ends_at = Date.now() + ms;
+  const shared = new KeepAliveAgent({ maxSockets: 32 });
   const live = async (number) => {
     const next = seeded(seed * 1_000 + number);
-    const names = Object.keys(kinds);
     for (let life = number; Date.now() < ends_at; life++) {
-      const name = names[life % names.length];
-      await oneLife({ fleet, lb, shared, next, name, failed, counts });
+      await oneLife(all, NAMES[life % NAMES.length], next, shared);
       await pause(next(100));
     }
   };
-  const troubles = fleet?.makeTrouble();
-  try {
-    await Promise.all(Array.from({ length: CLIENTS }, (_, number) => live(number)));
-  } finally {
-    fleet.calm();
-    await troubles;
-  }
+  const trouble = all.fleet.makeTrouble();
+  await Promise.all(Array.from({ length: CLIENTS }, (_, number) => live(number)));
+  all.fleet.calm();
+  await trouble;
+  shared.destroy();
 }
 
-async function oneLife({ fleet, lb, shared, next, name, failed, counts }) {
+/** One of each kind while all is well: nobody has an excuse. */
+async function calmDay(all, seed) {
+  const shared = new KeepAliveAgent();
+  for (const name of NAMES) await oneLife({ ...all, fleet: { excuses: () => false } }, name, seeded(seed), shared);
+  shared.destroy();
+}
+
+async function oneLife({ fleet, lb, failed, counts }, name, next, shared) {
   const from = Date.now();
-  counts[name] = (counts[name] ?? 0) + 1;
   const own = part();
   let worker;
   const knows = (id) => (worker = id);
@@ -60,16 +64,15 @@ async function oneLife({ fleet, lb, shared, next, name, failed, counts }) {
     counts.lived++;
   } catch (error) {
     counts.cut++;
-    if (worker === "any" || !fleet.excuses(worker, from)) failed.push(`${name}, worker ${worker}, after ${Date.now() - from} ms: ${error.stack}`);
+    const hung = /^still waiting/.test(error.message); /* whatever happens to a worker, its clients are told */
+    if (hung || !fleet.excuses(worker, from)) failed.push(`${name}, worker ${worker}, after ${Date.now() - from} ms: ${error.stack}`);
   } finally {
     await own.end();
-    counts[name]--;
   }
 }
 
 /** Everyone has left: siolb comes to rest, sessions included. */
-async function rest(lb, shared) {
-  shared.destroy();
+async function rest(lb) {
   const is_at_rest = (m) => m.clients + m.exchanges + m.tunnels + m.sessions + m.upstreams_idle + m.buffered_bytes === 0;
   let metrics;
   const comes = async () => {
@@ -95,26 +98,23 @@ test(`${SOAK_MS / 1000} s of every kind of client and trouble: no misroute, and 
   await fleet.start(t, WORKERS);
   const lb = await siolb(t, { workers: fleet.workers, sticky: { sessions: 16384 } });
   const fds = lb.fds();
-  const shared = new KeepAliveAgent({ maxSockets: 12 });
-  defer(t, () => shared.destroy());
-
-  const failed = [];
+  const all = { fleet, lb, failed: [], counts: { lived: 0, cut: 0 } };
+  const { failed, counts } = all;
   const odd = [];
-  const counts = { lived: 0, cut: 0 };
   const from = Date.now();
   const report = setInterval(() => {
     keepShort(lb, odd);
-    say(`${Math.round((Date.now() - from) / 1000)} s: ${counts.lived} lives, ${counts.cut} cut short, ${failed.length} without excuse, ${JSON.stringify(fleet.counts)}, ${lb.rss() >> 10} KiB, ${lb.fds()} descriptors`);
-    say(JSON.stringify(counts)); for (const f of failed) say(f.slice(0,200)); lb.metrics().then(m=>say(`exchanges ${m.exchanges} clients ${m.clients} tunnels ${m.tunnels} ${m.upstreams_idle}`));
+    const passed = Math.round((Date.now() - from) / 1000);
+    say(`${passed} s: ${counts.lived} lives, ${counts.cut} cut short, ${failed.length} of them without excuse, ${JSON.stringify(fleet.counts)}, ${lb.rss() >> 10} KiB, ${lb.fds()} descriptors`);
   }, 10_000);
   defer(t, () => clearInterval(report));
 
-  await churn({ fleet, lb, shared, seed, ms: WARM_UP_MS, failed, counts });
-  const before = await rest(lb, shared);
+  await churn(all, seed, WARM_UP_MS);
+  const before = await rest(lb);
   say(`at rest after the warm-up: ${before.rss >> 10} KiB`);
-  await churn({ fleet, lb, shared, seed: seed + 1, ms: SOAK_MS - WARM_UP_MS, failed, counts });
-  for (const name of Object.keys(kinds)) await oneLife({ fleet: { excuses: () => false }, lb, shared, next: seeded(seed), name, failed, counts });
-  const after = await rest(lb, shared);
+  await churn(all, seed + 1, SOAK_MS - WARM_UP_MS);
+  await calmDay(all, seed);
+  const after = await rest(lb);
   say(`at rest at the end: ${after.rss >> 10} KiB, ${fleet.explained} requests came to a worker in place of a dead one`);
 
   assert.deepEqual(fleet.faults(), [], "misroutes, disorder, dead workers");

@@ -17,8 +17,15 @@ export class KeepAliveAgent extends http.Agent {
     super({ keepAlive: true, ...options });
   }
 
-  reuseSocket(socket) {
-    socket.ref();
+  reuseSocket(socket, req) {
+    super.reuseSocket(socket, req);
+    req.reusedSocket = false;
+  }
+
+  /** Also of what is opened later, for a client's goodbye: it ends with its answer. */
+  destroy() {
+    this.keepAlive = false;
+    super.destroy();
   }
 }
 
