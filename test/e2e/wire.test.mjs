@@ -1,0 +1,40 @@
+/* The table of wire cases (test/wire): every rule of what is refused, passed, pooled and retried, one row after the
+ * other through the same siolb, with a look for damage after each. */
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { rows as requests } from "../wire/requests.mjs";
+import { rules } from "../wire/rules.mjs";
+import { rawClient } from "./lib/scripted.mjs";
+import { wireStage } from "./lib/wire.mjs";
+
+const rows = [...requests];
+
+/* Several siolb, for what one configuration cannot show. */
+const SETUPS = {
+  one: { workers: ["w"] },
+  impatient: { workers: ["w"], ini: { timeouts: { head: "1s", response: "1s" } } },
+};
+
+/* How clients connect: the whole table runs over each of them. */
+const WAYS = { plain: rawClient };
+
+test("every rule has a row, every row has a rule, and no two rows have the same name", () => {
+  const proven = new Set(rows.map((row) => row.rule));
+  assert.deepEqual(Object.keys(rules).filter((rule) => !proven.has(rule)), [], "rules without a row");
+  assert.deepEqual([...proven].filter((rule) => !(rule in rules)), [], "rows without a rule");
+  assert.deepEqual([...new Set(rows.map((row) => row.setup ?? "one"))].filter((setup) => !(setup in SETUPS)), [], "rows without a setup");
+  const names = rows.map((row) => `${row.rule}: ${row.name}`);
+  assert.deepEqual(names.filter((name, n) => names.indexOf(name) !== n), []);
+});
+
+for (const [way, connect] of Object.entries(WAYS)) {
+  for (const [setup, options] of Object.entries(SETUPS)) {
+    test(`the table over ${way} connections, setup ${setup}`, async (t) => {
+      const stage = await wireStage(t, { ...options, connect });
+      for (const [number, row] of rows.entries()) {
+        if ((row.setup ?? "one") === setup) await t.test(`${row.rule}: ${row.name}`, (rt) => stage.play(rt, row, number));
+      }
+    });
+  }
+}
