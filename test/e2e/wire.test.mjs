@@ -3,17 +3,26 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { rows as pool } from "../wire/pool.mjs";
 import { rows as requests } from "../wire/requests.mjs";
+import { rows as responses } from "../wire/responses.mjs";
 import { rules } from "../wire/rules.mjs";
+import { rows as sids, SIDS } from "../wire/sids.mjs";
+import { rows as unchanged } from "../wire/unchanged.mjs";
+import { rows as upgrades } from "../wire/upgrades.mjs";
 import { rawClient } from "./lib/scripted.mjs";
 import { wireStage } from "./lib/wire.mjs";
 
-const rows = [...requests];
+const rows = [...requests, ...responses, ...upgrades, ...pool, ...unchanged, ...sids];
 
 /* Several siolb, for what one configuration cannot show. */
 const SETUPS = {
   one: { workers: ["w"] },
   impatient: { workers: ["w"], ini: { timeouts: { head: "1s", response: "1s" } } },
+  loss: { workers: ["w"], sids: { w: ["w-0123456789"] } },
+  pair: { workers: ["a", "b"] },
+  fleet: { workers: ["a", "b", "c"], sids: SIDS, ini: { sticky: { cookie: "io" } } },
+  python: { workers: ["a", "b", "c"], sids: SIDS, ini: { sticky: { cookie: "io", sid_repeated: "first" } } },
 };
 
 /* How clients connect: the whole table runs over each of them. */

@@ -3,12 +3,16 @@
  * plays. A play is a list of steps that happen one after the other:
  *
  *   client.sends(GET)               bytes; several arguments are several writes
- *   up.gets(GET)                    exactly these bytes arrive, on a connection of the worker that is called `up` from here on
+ *   up.gets(GET)                    exactly these bytes arrive, on a connection of the worker that is called `up` from here
+ *                                   on; { at: "a" }: of worker a; { beside: "up2" }: of the same worker as up2;
+ *                                   { fresh: true }: one that was made in this row
  *   up.sends(OK), client.gets(OK)
  *   client.ends()                   FIN behind what was sent; the other direction stays open
  *   up.resets()                     RST
- *   up.sees("fin")                  the connection ends so, with no byte before it; "reset"; "an end": either
- *   client.getsReply(400)           siolb's own reply, in every detail, then FIN; { stays: true }: the connection stays
+ *   up.sees("fin")                  the connection ends so, with no byte before it; "reset"; "an end": either, where the
+ *                                   two cannot be told apart (behind bytes that are not acknowledged yet, or in one wake-up)
+ *   client.getsReply(400)           siolb's own reply, in every detail, then FIN; { stays: true }: the connection stays;
+ *                                   { fields: { name: value } }, { code: 1 }: with these; { without_body: true }
  *   client.idles()                  no byte and no end for a moment
  *   together(step, step)            siolb meets all of it in one wake-up
  *
@@ -43,7 +47,7 @@ const clientOf = (who) => ({
 const upOf = (who) => ({
   ...peer(who),
   /** A connection that was made in this row, before any byte on it. */
-  connects: () => ({ who, does: "connects" }),
+  connects: (more) => ({ who, does: "connects", ...more }),
 });
 
 export const client = clientOf("client");
@@ -54,9 +58,10 @@ export const up3 = upOf("up3");
 
 /** A worker as a process: `at` names it where there are several. */
 export const worker = {
+  /** As if it had ended: its connections are gone, new ones are refused. */
   refuses: (at) => ({ who: "worker", does: "refuses", at }),
   listens: (at) => ({ who: "worker", does: "listens", at }),
-  /** From here on it takes connections and reads nothing from them. */
+  /** It has no connection, and from here on takes them and reads nothing. */
   isDeaf: (at) => ({ who: "worker", does: "isDeaf", at }),
   hears: (at) => ({ who: "worker", does: "hears", at }),
 };
@@ -161,7 +166,7 @@ export function answerPasses(name, answer, { to = get("/answer"), ...more } = {}
 }
 
 /** An answer that is no HTTP: 502, the worker's connection is thrown away and the client's closes; nobody is asked again. */
-export function badAnswer(name, answer, { to = get("/answer"), passed = "", ...more } = {}) {
+export function badAnswer(name, answer, { to = get("/answer"), passed = "", without_body = false, ...more } = {}) {
   return {
     name: `${name}: 502`,
     plays: cuts(answer).map((pieces) => [
@@ -169,7 +174,7 @@ export function badAnswer(name, answer, { to = get("/answer"), passed = "", ...m
       up.gets(to),
       up.sends(...pieces),
       ...(passed ? [client.gets(passed)] : []),
-      client.getsReply(502),
+      client.getsReply(502, { without_body }),
       up.sees("an end"),
     ]),
     counts: { bad_responses_total: 1, retries_total: 0 },

@@ -102,6 +102,12 @@ class Connection {
     return !socket.destroyed && !socket.writableEnded && end_seen === null;
   }
 
+  async close() {
+    const closed = once(this.peer.socket, "close");
+    this.peer.socket.destroy();
+    await closed;
+  }
+
   forget() {
     this.peer.drop();
     this.raw = "";
@@ -121,6 +127,7 @@ class WireWorker {
     this.id = id;
     this.stage = stage;
     this.is_deaf = false;
+    this.was_refusing = false;
     this.connections = [];
     this.held = []; /* answers that wait for each other */
     this.holds = 1;
@@ -144,6 +151,7 @@ class WireWorker {
   }
 
   refuse() {
+    this.was_refusing = true;
     if (this.#server.listening) this.#server.close();
   }
 
@@ -304,9 +312,10 @@ class Stage extends EventEmitter {
 
   async #actWorker({ does, at }) {
     const worker = this.workerCalled(at);
+    if (does === "listens") return worker.listen();
     if (does === "refuses") worker.refuse();
-    else if (does === "listens") await worker.listen();
-    else worker.is_deaf = does === "isDeaf";
+    worker.is_deaf = does === "isDeaf";
+    if (does !== "hears") await Promise.all(worker.open.map((connection) => connection.close()));
   }
 
   async #actClient(step) {
@@ -319,6 +328,7 @@ class Stage extends EventEmitter {
   async #actUp(step) {
     const connection = await this.#upCalled(step);
     if (step.at) assert.equal(connection.worker.id, step.at, "the worker that it went to");
+    if (step.beside) assert.equal(connection.worker, this.#play.ups.get(step.beside).worker, `the worker of ${step.beside}`);
     if (step.does === "sends" && step.pieces.join("").includes("HTTP/1.1 101 ")) connection.leaveHttp();
     if (step.does !== "connects") await this.#actPeer(connection.peer, step);
   }
@@ -375,16 +385,19 @@ class Stage extends EventEmitter {
     assert.fail("siolb waited for all of it");
   }
 
-  async #getsReply(peer, { status, stays, fields = {} }) {
+  async #getsReply(peer, { status, stays, code, without_body, fields = {} }) {
     const head = await peer.head();
     const field = (name) => new RegExp(`\r\n${name}: (.*)\r\n`).exec(head)?.[1];
     assert.equal(head.slice(0, 13), `HTTP/1.1 ${status} `);
-    assert.equal(field("Connection"), stays ? undefined : "close");
+    assert.equal(field("Connection"), stays ? "keep-alive" : "close");
     assert.equal(field("Cache-Control"), "no-store");
     assert.equal(field("Content-Type"), "application/json");
     for (const [name, value] of Object.entries(fields)) assert.equal(field(name), value, name);
-    const body = JSON.parse(await peer.read(Number(field("Content-Length"))));
-    assert.deepEqual(Object.keys(body), ["code", "message"]);
+    if (!without_body) {
+      const body = JSON.parse(await peer.read(Number(field("Content-Length"))));
+      assert.deepEqual(Object.keys(body), ["code", "message"]);
+      if (code !== undefined) assert.equal(body.code, code);
+    }
     if (stays) return;
     assert.equal(await peer.ended(), "fin", "the reply is followed by a FIN and nothing else");
     this.#play.ended.add(peer);
@@ -455,10 +468,7 @@ class Stage extends EventEmitter {
       worker.is_deaf = false;
       await worker.listen();
     }
-    for (const { peer } of this.connections.filter((c) => c.is_open && c.is_refused_by_node)) {
-      peer.socket.destroy();
-      await once(peer.socket, "close");
-    }
+    await Promise.all(this.connections.filter((c) => c.is_open && c.is_refused_by_node).map((c) => c.close()));
   }
 
   /* The row's peers leave, as peers do: clients close, workers follow. */
@@ -515,10 +525,22 @@ class Stage extends EventEmitter {
   /* One innocent client for each connection in the pool, all at once: none of them may be out of step. */
   async #assertUndamaged() {
     assert.equal(this.lb.pid, this.pid);
+    await this.#untilAllAreTried();
     if (this.sids || this.workers.length === 1) await Promise.all(this.workers.map((worker) => this.#innocentsAt(worker)));
     else for (let n = 0; n < this.workers.length; n++) await this.#innocentAnywhere();
     const canaries = this.#parsed.filter((line) => line.includes("/canary-"));
     assert.deepEqual(canaries, [], "no worker takes a canary for a request");
+  }
+
+  /* A worker that has refused gets no newcomers for a while: the next row must find it as all others did. */
+  async #untilAllAreTried() {
+    for (const worker of this.workers.filter((one) => one.was_refusing)) {
+      const tried = async () => {
+        while (worker.open.length === 0) await this.#innocentAnywhere();
+      };
+      await within(WAIT_MS, `worker ${worker.id} to be tried again`, tried());
+      worker.was_refusing = false;
+    }
   }
 
   async #innocentsAt(worker) {
