@@ -191,10 +191,9 @@ static void conn_count_reply(struct conn *c, enum reason why)
     case REASON_RESPONSE_TIMEOUT:
         metrics_add(m, M_REPLIES_RESPONSE_TIMEOUT, 1);
         break;
-    case REASON_TOO_MANY_CONNECTIONS:
-    case REASON_TOO_MANY_HANDSHAKES:
-        break; /* counted where it was judged; the access log has them: a line for each would be the flood's */
     case REASON_BAD_RESPONSE:
+    case REASON_TOO_MANY_CONNECTIONS: /* no line for each: it would be a flood of lines */
+    case REASON_TOO_MANY_HANDSHAKES:
         break; /* counted where it was judged */
     default:
         metrics_add(m, M_REFUSED_REQUESTS, 1);

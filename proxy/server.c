@@ -137,14 +137,14 @@ static uint64_t memory_of_machine(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
     uint64_t bytes = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+    char text[32] = "";
     FILE *limit = fopen("/sys/fs/cgroup/memory.max", "re");
-    unsigned long long most;
     if (!limit)
         return bytes;
-    if (fscanf(limit, "%llu", &most) == 1 && (bytes == 0 || most < bytes)) /* "max" is no number */
-        bytes = most;
+    bool is_read = fgets(text, sizeof(text), limit);
     fclose(limit);
-    return bytes;
+    uint64_t most = is_read ? strtoull(text, NULL, 10) : 0; /* 0 also for "max" */
+    return most && (bytes == 0 || most < bytes) ? most : bytes;
 }
 
 /* --- once a second --- */
