@@ -395,8 +395,9 @@ static bool conn_wait_for_head(struct conn *c, struct span bytes)
     if (is_only_line_ends(bytes)) {
         /* what old clients send behind a body begins no head: it must not shorten the time of an idle connection */
         if (c->head_begun)
-            conn_arm(c); /* it came in two pieces */
-        http_head_init(&c->head);
+            deadline_set(&c->deadline, conn_head_until_ms(c)); /* it came in two pieces */
+        c->head_begun = false;
+        http_head_drop_empty_lines(&c->head);
         return client_used(&c->client, bytes, bytes.len);
     }
     if (!c->head_begun && c->requests)
