@@ -503,6 +503,7 @@ const deadlines = on("impatient", [
   ...under(
     "head-deadline",
     row("half a head, then silence: 408", [client.sends("GET / HTTP/1.1\r\nHost:"), client.getsReply(408)], { reaches: "nobody" }),
+    row("line ends that trickle are no way to stay: 400", [client.trickles("\r\n".repeat(1_000)), client.getsReply(400)], { reaches: "nobody" }),
     row("a head that trickles: 408, no byte restarts it", [client.trickles(`GET / HTTP/1.1\r\nHost: x\r\nA: ${"b".repeat(2_000)}`), client.getsReply(408)], { reaches: "nobody" }),
   ),
   ...under(
@@ -540,6 +541,7 @@ const fine = [
     row("two CRLF byte by byte", [client.sends(..."\r\n\r\n", GET), up.gets(GET), up.sends(OK), client.gets(OK)]),
     row("a CRLF behind a body, as old clients send it", [...exchange(POST, OK), client.sends(`\r\n${GET}`), up.gets(GET), up.sends(OK), client.gets(OK)]),
     refused("three CRLF before a request", 400, `\r\n\r\n\r\n${GET}`),
+    row("CRLF and CRLF and CRLF behind a request: 400", [...exchange(GET, OK), client.sends(..."\r\n".repeat(3), CANARY), client.getsReply(400)]),
   ),
   ...under(
     "upgrade-with-length-0",
