@@ -18,15 +18,15 @@ const rows = [...requests, ...responses, ...upgrades, ...pool, ...unchanged, ...
 /* Several siolb, for what one configuration cannot show. */
 const SETUPS = {
   one: { workers: ["w"] },
-  impatient: { workers: ["w"], ini: { timeouts: { head: "1s", response: "1s" } } },
+  impatient: { workers: ["w"], ini: { timeouts: { head: "1500ms", response: "1500ms" } } },
   loss: { workers: ["w"], sids: { w: ["w-0123456789"] } },
   pair: { workers: ["a", "b"] },
   fleet: { workers: ["a", "b", "c"], sids: SIDS, ini: { sticky: { cookie: "io" } } },
   python: { workers: ["a", "b", "c"], sids: SIDS, ini: { sticky: { cookie: "io", sid_repeated: "first" } } },
 };
 
-/* How clients connect: the whole table runs over each of them. */
-const WAYS = { plain: rawClient };
+/* How clients connect, and what siolb needs for it: the whole table runs over each of them. */
+const WAYS = { plain: { connect: rawClient, ini: {} } };
 
 test("every rule has a row, every row has a rule, and no two rows have the same name", () => {
   const proven = new Set(rows.map((row) => row.rule));
@@ -37,10 +37,10 @@ test("every rule has a row, every row has a rule, and no two rows have the same 
   assert.deepEqual(names.filter((name, n) => names.indexOf(name) !== n), []);
 });
 
-for (const [way, connect] of Object.entries(WAYS)) {
+for (const [way, { connect, ini }] of Object.entries(WAYS)) {
   for (const [setup, options] of Object.entries(SETUPS)) {
     test(`the table over ${way} connections, setup ${setup}`, async (t) => {
-      const stage = await wireStage(t, { ...options, connect });
+      const stage = await wireStage(t, { ...options, connect, ini: { ...options.ini, ...ini } });
       for (const [number, row] of rows.entries()) {
         if ((row.setup ?? "one") === setup) await t.test(`${row.rule}: ${row.name}`, (rt) => stage.play(rt, row, number));
       }

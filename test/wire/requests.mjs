@@ -41,10 +41,18 @@ const heads = [
     refused("bare LF behind the request line", 400, "GET / HTTP/1.1\nHost: x\r\n\r\n"),
     refused("bare LF behind a field", 400, "GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n"),
     refused("bare LF as the empty line", 400, "GET / HTTP/1.1\r\nHost: x\r\n\n"),
-    refused("bare LF in a value, a length behind it", 400, `POST / HTTP/1.1\r\nHost: x\r\nA: b\nContent-Length: ${CANARY.length}\r\n\r\n${CANARY}`),
+    refused(
+      "bare LF in a value, a length behind it",
+      400,
+      `POST / HTTP/1.1\r\nHost: x\r\nA: b\nContent-Length: ${CANARY.length}\r\n\r\n${CANARY}`,
+    ),
     refused("bare CR as line end", 400, "GET / HTTP/1.1\rHost: x\r\r"),
     refused("bare CR in a value", 400, fields("A: b\rc")),
-    refused("bare CR in a value, a coding behind it", 400, bodyOf(`0\r\n\r\n${CANARY}`, "A: b\rTransfer-Encoding: chunked", `Content-Length: ${5 + CANARY.length}`)),
+    refused(
+      "bare CR in a value, a coding behind it",
+      400,
+      bodyOf(`0\r\n\r\n${CANARY}`, "A: b\rTransfer-Encoding: chunked", `Content-Length: ${5 + CANARY.length}`),
+    ),
     refused("CR CR LF", 400, "GET / HTTP/1.1\r\nHost: x\r\r\n\r\n"),
     refused("bare CR in the request line", 400, "GET /\r HTTP/1.1\r\nHost: x\r\n\r\n"),
     refused("bare CR before the request line", 400, `\r${GET}`),
@@ -83,7 +91,11 @@ const heads = [
     refused("a space before a colon", 400, fields("A : b")),
     refused("a tab before the colon of a length", 400, bodyOf(CANARY, `Content-Length\t: ${CANARY.length}`)),
     refused("a space before the colon of a coding", 400, bodyOf(asChunk(CANARY), "Transfer-Encoding : chunked")),
-    refused("a space before the colon of a coding, beside a length", 400, bodyOf(`0\r\n\r\n${CANARY}`, "Transfer-Encoding : chunked", `Content-Length: ${5 + CANARY.length}`)),
+    refused(
+      "a space before the colon of a coding, beside a length",
+      400,
+      bodyOf(`0\r\n\r\n${CANARY}`, "Transfer-Encoding : chunked", `Content-Length: ${5 + CANARY.length}`),
+    ),
     refused("a space before the colon of Host", 400, hosts("Host : x")),
   ),
   ...under(
@@ -127,11 +139,16 @@ const requestLines = [
   ),
   ...under(
     "http-0.9",
+    row("the line is enough: 400 at once", [client.sends("GET /\r\n"), client.getsReply(400)], { reaches: "nobody" }),
     refused("a target and no version", 400, "GET /\r\n"),
     refused("a POST without a version", 400, "POST /\r\n"),
     refused("no version, fields behind it", 400, "GET /\r\nHost: x\r\n\r\n"),
   ),
-  ...under("connect", refused("CONNECT", 405, head("CONNECT x:443 HTTP/1.1", "Host: x:443")), refused("CONNECT with a path", 405, head("CONNECT / HTTP/1.1", "Host: x"))),
+  ...under(
+    "connect",
+    refused("CONNECT", 405, head("CONNECT x:443 HTTP/1.1", "Host: x:443")),
+    refused("CONNECT with a path", 405, head("CONNECT / HTTP/1.1", "Host: x")),
+  ),
   ...under(
     "version",
     refused("HTTP/2.0", 505, head("GET / HTTP/2.0", "Host: x")),
@@ -146,7 +163,13 @@ const requestLines = [
     refused("a version that is no number", 400, head("GET / HTTP/x.1", "Host: x")),
     refused("another protocol", 400, head("GET / ICAP/1.0", "Host: x")),
     refused("no number", 400, head("GET / HTTP/", "Host: x")),
-    row("HTTP/1.0 passes, and ends", [client.sends("GET /old HTTP/1.0\r\n\r\n"), up.gets("GET /old HTTP/1.0\r\n\r\n"), up.sends(OK), client.gets(OK), client.sees("fin")]),
+    row("HTTP/1.0 passes, and ends", [
+      client.sends("GET /old HTTP/1.0\r\n\r\n"),
+      up.gets("GET /old HTTP/1.0\r\n\r\n"),
+      up.sends(OK),
+      client.gets(OK),
+      client.sees("fin"),
+    ]),
   ),
   ...under(
     "preface",
@@ -231,7 +254,12 @@ const hostRows = [
     passes("a Host in another case", head("GET http://A.Example/ HTTP/1.1", "Host: a.eXample")),
     passes("a query right behind the authority", head("GET http://a?b HTTP/1.1", "Host: a")),
   ),
-  ...under("host-missing", passes("no Host", hosts("A: b")), passes("no field at all", "GET /host HTTP/1.1\r\n\r\n"), passes("no Host beside an authority", head("GET http://a/ HTTP/1.1"))),
+  ...under(
+    "host-missing",
+    passes("no Host", hosts("A: b")),
+    passes("no field at all", "GET /host HTTP/1.1\r\n\r\n"),
+    passes("no Host beside an authority", head("GET http://a/ HTTP/1.1")),
+  ),
 ];
 
 /* What a parser that takes the coding and what one that takes the length would see: the canary is a request to one. */
@@ -242,7 +270,24 @@ const lengths = (value) => bodyOf(CANARY, `Content-Length:${value}`);
 const framing = [
   ...under(
     "coding",
-    ...["identity", "gzip", "gzip, chunked", "chunked, gzip", "chunked, identity", "chunked, chunked", "chunked,", ",chunked", "xchunked", "chunkedx", "chunked;q=1", '"chunked"', "chun ked", "chunked\xa0", "\xffchunked", "cow"].map((value) =>
+    ...[
+      "identity",
+      "gzip",
+      "gzip, chunked",
+      "chunked, gzip",
+      "chunked, identity",
+      "chunked, chunked",
+      "chunked,",
+      ",chunked",
+      "xchunked",
+      "chunkedx",
+      "chunked;q=1",
+      '"chunked"',
+      "chun ked",
+      "chunked\xa0",
+      "\xffchunked",
+      "cow",
+    ].map((value) =>
       refused(`Transfer-Encoding: ${JSON.stringify(value)}`, 400, bodyOf(asChunk(CANARY), `Transfer-Encoding: ${value}`)),
     ),
     refused("Transfer-Encoding: identity beside a length", 400, both("Transfer-Encoding: identity", LENGTH)),
@@ -277,12 +322,35 @@ const framing = [
   ...under(
     "coding-in-1.0",
     refused("chunked in HTTP/1.0", 400, head("POST / HTTP/1.0", "Host: x", "Transfer-Encoding: chunked") + asChunk(CANARY)),
-    refused("chunked in HTTP/1.0, beside a length", 400, `${head("POST / HTTP/1.0", "Host: x", LENGTH, "Transfer-Encoding: chunked")}0\r\n\r\n${CANARY}`),
-    refused("chunked in HTTP/1.0 with keep-alive", 400, head("POST / HTTP/1.0", "Host: x", "Connection: keep-alive", "Transfer-Encoding: chunked") + asChunk(CANARY)),
+    refused(
+      "chunked in HTTP/1.0, beside a length",
+      400,
+      `${head("POST / HTTP/1.0", "Host: x", LENGTH, "Transfer-Encoding: chunked")}0\r\n\r\n${CANARY}`,
+    ),
+    refused(
+      "chunked in HTTP/1.0 with keep-alive",
+      400,
+      head("POST / HTTP/1.0", "Host: x", "Connection: keep-alive", "Transfer-Encoding: chunked") + asChunk(CANARY),
+    ),
   ),
   ...under(
     "length-digits",
-    ...[" +4", " -4", " -0", " 0x4", " 4 4", " 4.0", " 4e1", " 4;", ' "4"', " four", " \xb2", " 4\xa0", " %34", " 4_0"].map((value) => refused(`Content-Length:${value}`, 400, lengths(value))),
+    ...[
+      " +4",
+      " -4",
+      " -0",
+      " 0x4",
+      " 4 4",
+      " 4.0",
+      " 4e1",
+      " 4;",
+      ' "4"',
+      " four",
+      " \xb2",
+      " 4\xa0",
+      " %34",
+      " 4_0",
+    ].map((value) => refused(`Content-Length:${value}`, 400, lengths(value))),
     passes("leading zeros", bodyOf("body", "Content-Length: 0000000000000000000000004")),
     passes("blanks around a length", bodyOf("body", "CONTENT-length:\t 4 \t")),
     passes("the length of a canary", bodyOf(CANARY, `Content-Length: ${CANARY.length}`)),
@@ -489,11 +557,19 @@ const refusals = [
       client.getsReply(400),
     ]),
     row("a bad request behind a good one that came alone", [...exchange(GET, OK), client.sends(BAD + CANARY), client.getsReply(400)]),
-    row("a canary in a write of its own, behind the refusal", [client.sends(BAD), client.sends(CANARY), client.getsReply(400), client.sends(CANARY)], { reaches: "nobody" }),
+    row("a canary in a write of its own, behind the refusal", [
+      client.sends(BAD),
+      client.sends(CANARY),
+      client.getsReply(400),
+      client.sends(CANARY),
+    ], { reaches: "nobody" }),
   ),
   ...under(
     "refused-lingers",
-    row("half a megabyte behind the refusal takes it not away", [client.sends(framed("Content-Length: bad") + "x".repeat(500_000) + CANARY), client.getsReply(400)], { reaches: "nobody" }),
+    row("half a megabyte behind the refusal takes it not away", [
+      client.sends(framed("Content-Length: bad") + "x".repeat(500_000) + CANARY),
+      client.getsReply(400),
+    ], { reaches: "nobody" }),
     row("a FIN behind a refused request", [client.sends(BAD + CANARY), client.ends(), client.getsReply(400)], { reaches: "nobody" }),
     row("a RST behind a refused request", [client.sends(BAD + CANARY), client.resets()], { reaches: "nobody" }),
   ),
@@ -503,13 +579,25 @@ const deadlines = on("impatient", [
   ...under(
     "head-deadline",
     row("half a head, then silence: 408", [client.sends("GET / HTTP/1.1\r\nHost:"), client.getsReply(408)], { reaches: "nobody" }),
-    row("line ends that trickle are no way to stay: 400", [client.trickles("\r\n".repeat(1_000)), client.getsReply(400)], { reaches: "nobody" }),
-    row("a head that trickles: 408, no byte restarts it", [client.trickles(`GET / HTTP/1.1\r\nHost: x\r\nA: ${"b".repeat(2_000)}`), client.getsReply(408)], { reaches: "nobody" }),
+    row("line ends that trickle are no way to stay: 400", [
+      client.trickles("\r\n".repeat(1_000)),
+      client.getsReply(400),
+    ], { reaches: "nobody" }),
+    row("a head that trickles: 408, no byte restarts it", [
+      client.trickles(`GET / HTTP/1.1\r\nHost: x\r\nA: ${"b".repeat(2_000)}`),
+      client.getsReply(408),
+    ], { reaches: "nobody" }),
   ),
   ...under(
     "later-head-deadline",
     row("half a second head: 408", [...exchange(GET, OK), client.sends("GET / HT"), client.getsReply(408)]),
-    row("half a second head behind its own first request", [client.sends(`${GET}GET /canary-0000`), up.gets(GET), up.sends(OK), client.gets(OK), client.getsReply(408)]),
+    row("half a second head behind its own first request", [
+      client.sends(`${GET}GET /canary-0000`),
+      up.gets(GET),
+      up.sends(OK),
+      client.gets(OK),
+      client.getsReply(408),
+    ]),
   ),
   ...under(
     "silent",
@@ -532,16 +620,29 @@ const fine = [
     passes("Content_Length is no length", `${fields("Content_Length: 5")}`),
     passes("Content_Length beside a length", bodyOf(CANARY, "Content_Length: 0", `Content-Length: ${CANARY.length}`)),
     passes("Transfer_Encoding is no coding", bodyOf(CANARY, "Transfer_Encoding: chunked", `Content-Length: ${CANARY.length}`)),
-    passes("names that only begin like those that count", bodyOf(CANARY, "Content-Length-X: 0", "X-Content-Length: 0", "Transfer-Encoding-: chunked", `Content-Length: ${CANARY.length}`)),
+    passes(
+      "names that only begin like those that count",
+      bodyOf(CANARY, "Content-Length-X: 0", "X-Content-Length: 0", "Transfer-Encoding-: chunked", `Content-Length: ${CANARY.length}`),
+    ),
   ),
   ...under(
     "empty-lines",
     row("one CRLF before a request", [client.sends(`\r\n${GET}`), up.gets(GET), up.sends(OK), client.gets(OK)]),
     row("two CRLF before a request", [client.sends(`\r\n\r\n${GET}`), up.gets(GET), up.sends(OK), client.gets(OK)]),
     row("two CRLF byte by byte", [client.sends(..."\r\n\r\n", GET), up.gets(GET), up.sends(OK), client.gets(OK)]),
-    row("a CRLF behind a body, as old clients send it", [...exchange(POST, OK), client.sends(`\r\n${GET}`), up.gets(GET), up.sends(OK), client.gets(OK)]),
+    row("a CRLF behind a body, as old clients send it", [
+      ...exchange(POST, OK),
+      client.sends(`\r\n${GET}`),
+      up.gets(GET),
+      up.sends(OK),
+      client.gets(OK),
+    ]),
     refused("three CRLF before a request", 400, `\r\n\r\n\r\n${GET}`),
-    row("CRLF and CRLF and CRLF behind a request: 400", [...exchange(GET, OK), client.sends(..."\r\n".repeat(3), CANARY), client.getsReply(400)]),
+    row("CRLF and CRLF and CRLF behind a request: 400", [
+      ...exchange(GET, OK),
+      client.sends(..."\r\n".repeat(3), CANARY),
+      client.getsReply(400),
+    ]),
   ),
   ...under(
     "upgrade-with-length-0",

@@ -96,7 +96,18 @@ const heads = [
   ),
   ...under(
     "answer-coding",
-    ...["gzip", "identity", "gzip, chunked", "chunked, gzip", "chunked, chunked", "chunked,", "", "chunked;q=1", "xchunked", "\x0bchunked"].map((value) =>
+    ...[
+      "gzip",
+      "identity",
+      "gzip, chunked",
+      "chunked, gzip",
+      "chunked, chunked",
+      "chunked,",
+      "",
+      "chunked;q=1",
+      "xchunked",
+      "\x0bchunked",
+    ].map((value) =>
       badAnswer(`Transfer-Encoding: ${JSON.stringify(value)}`, `${answer(`Transfer-Encoding: ${value}`)}0\r\n\r\n`),
     ),
     badAnswer("twice", `${answer("Transfer-Encoding: chunked", "Transfer-Encoding: chunked")}0\r\n\r\n`),
@@ -177,7 +188,14 @@ const spoiled = [
         up.sees("an end"),
       ]),
     ),
-    row("the head and a bad chunk at once", [client.sends(GET), up.gets(GET), up.sends(`${CHUNKED_OK}zzz\r\n`), client.gets(CHUNKED_OK), client.sees("an end"), up.sees("an end")]),
+    row("the head and a bad chunk at once", [
+      client.sends(GET),
+      up.gets(GET),
+      up.sends(`${CHUNKED_OK}zzz\r\n`),
+      client.gets(CHUNKED_OK),
+      client.sees("an end"),
+      up.sees("an end"),
+    ]),
   ),
   ...under(
     "truncated",
@@ -189,15 +207,50 @@ const spoiled = [
       ["the last chunk", `${CHUNKED_OK}5\r\nhello\r\n0\r\n`],
       ["the trailers", `${CHUNKED_OK}5\r\nhello\r\n0\r\nA: b\r\n`],
     ].flatMap(([where, begun]) => [
-      row(`FIN inside of ${where}: what came, then FIN`, [client.sends(GET), up.gets(GET), up.sends(begun), client.gets(begun), up.ends(), client.sees("fin")], { counts: { truncated_total: 1, retries_total: 0 } }),
-      row(`RST inside of ${where}: what came, then RST`, [client.sends(GET), up.gets(GET), up.sends(begun), client.gets(begun), up.resets(), client.sees("reset")], { counts: { truncated_total: 1, retries_total: 0 } }),
-      row(`FIN right behind a part of ${where}`, [client.sends(GET), up.gets(GET), together(up.sends(begun), up.ends()), client.gets(begun), client.sees("fin")], { counts: { truncated_total: 1 } }),
+      row(`FIN inside of ${where}: what came, then FIN`, [
+        client.sends(GET),
+        up.gets(GET),
+        up.sends(begun),
+        client.gets(begun),
+        up.ends(),
+        client.sees("fin"),
+      ], { counts: { truncated_total: 1, retries_total: 0 } }),
+      row(`RST inside of ${where}: what came, then RST`, [
+        client.sends(GET),
+        up.gets(GET),
+        up.sends(begun),
+        client.gets(begun),
+        up.resets(),
+        client.sees("reset"),
+      ], { counts: { truncated_total: 1, retries_total: 0 } }),
+      row(`FIN right behind a part of ${where}`, [
+        client.sends(GET),
+        up.gets(GET),
+        together(up.sends(begun), up.ends()),
+        client.gets(begun),
+        client.sees("fin"),
+      ], { counts: { truncated_total: 1 } }),
     ]),
-    row("a body until the close that a RST cuts is not made whole by a FIN", [client.sends(GET), up.gets(GET), up.sends("HTTP/1.1 200 OK\r\n\r\nsome"), client.gets("HTTP/1.1 200 OK\r\n\r\nsome"), up.resets(), client.sees("reset")]),
+    row("a body until the close that a RST cuts is not made whole by a FIN", [
+      client.sends(GET),
+      up.gets(GET),
+      up.sends("HTTP/1.1 200 OK\r\n\r\nsome"),
+      client.gets("HTTP/1.1 200 OK\r\n\r\nsome"),
+      up.resets(),
+      client.sees("reset"),
+    ]),
   ),
   ...under(
     "truncated-is-last",
-    row("a request that waits behind it is not sent", [client.sends(GET), up.gets(GET), client.sends(get("/canary-0000")), up.sends(BEGUN), client.gets(BEGUN), up.ends(), client.sees("fin")]),
+    row("a request that waits behind it is not sent", [
+      client.sends(GET),
+      up.gets(GET),
+      client.sends(get("/canary-0000")),
+      up.sends(BEGUN),
+      client.gets(BEGUN),
+      up.ends(),
+      client.sees("fin"),
+    ]),
   ),
 ];
 

@@ -1,6 +1,8 @@
 /*
  * rules - what the table has to prove, one line each: what siolb refuses, pools and retries, and what "unchanged" means.
- * A test fails as long as a rule has no row, or a row names a rule that is not here.
+ * A test fails as long as a rule has no row, or a row names a rule that is not here. One rule is missing: a request is
+ * sent again if its very first send failed. No peer can make that happen between siolb's look at the connection and the
+ * send, so it is proven below the wire.
  */
 export const rules = {
   /* requests that are refused */

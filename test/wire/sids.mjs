@@ -8,7 +8,10 @@ import { CANARY, client, exchange, get, head, HANDSHAKE, OK, on, post, response,
 const LONGEST = 256;
 
 /* Of each worker: an ordinary one, the longest one that can be learned, one that is not ASCII. */
-export const SIDS = Object.fromEntries(["a", "b", "c"].map((id) => [id, [`${id}-0123456789-AbCdEf`, `${id}-${"x".repeat(LONGEST - 2)}`, `${id}-\u00e4\u20ac`]]));
+export const SIDS = Object.fromEntries(["a", "b", "c"].map((id) => [
+  id,
+  [`${id}-0123456789-AbCdEf`, `${id}-${"x".repeat(LONGEST - 2)}`, `${id}-\u00e4\u20ac`],
+]));
 
 const A = SIDS.a[0];
 const B = SIDS.b[0];
@@ -16,7 +19,8 @@ const poll = (query, ...lines) => get(`${HANDSHAKE}${query}`, ...lines);
 const hex = (text) => [...new TextEncoder().encode(text)].map((byte) => `%${byte.toString(16)}`).join("");
 const raw = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 const asMethod = (method) => head(`${method} ${HANDSHAKE}&sid=${A} HTTP/1.1`, "Host: x");
-const upgrade = (query, ...lines) => get(`/socket.io/?EIO=4&transport=websocket${query}`, "Connection: Upgrade", "Upgrade: websocket", ...lines);
+const upgrade = (query, ...lines) =>
+  get(`/socket.io/?EIO=4&transport=websocket${query}`, "Connection: Upgrade", "Upgrade: websocket", ...lines);
 
 const inQuery = [
   ...under(
@@ -30,7 +34,12 @@ const inQuery = [
     routed("the sid first", get(`/socket.io/?sid=${A}&EIO=4&transport=polling`), "known", "a"),
     routed("a JSONP poll", poll(`&sid=${A}&j=0`), "known", "a"),
     routed("a longest sid", poll(`&sid=${SIDS.a[1]}`), "known", "a"),
-    row("a websocket", [client.sends(upgrade(`&sid=${A}`)), up.gets(upgrade(`&sid=${A}`), { at: "a" }), up.sends(SWITCH), client.gets(SWITCH)], { counts: { route_known_total: 1 } }),
+    row("a websocket", [
+      client.sends(upgrade(`&sid=${A}`)),
+      up.gets(upgrade(`&sid=${A}`), { at: "a" }),
+      up.sends(SWITCH),
+      client.gets(SWITCH),
+    ], { counts: { route_known_total: 1 } }),
   ),
   ...under(
     "sid-repeated-last",
@@ -132,8 +141,16 @@ const cookies = [
     routed("a field in another case", get("/plain", `cOOKIE:io=${A}`), "cookie", "a"),
     routed("a sid on another path counts for nothing, the cookie does", get(`/plain?sid=${B}`, `Cookie: io=${A}`), "cookie", "a"),
   ),
-  ...under("cookie-not-handshakes", routed("a poll", poll("", `Cookie: io=${A}`), "new"), routed("a websocket", upgrade("", `Cookie: io=${A}`), "new")),
-  ...under("cookie-not-options", routed("OPTIONS", head("OPTIONS /plain HTTP/1.1", "Host: x", `Cookie: io=${A}`), "new"), routed("OPTIONS *", head("OPTIONS * HTTP/1.1", "Host: x", `Cookie: io=${A}`), "new")),
+  ...under(
+    "cookie-not-handshakes",
+    routed("a poll", poll("", `Cookie: io=${A}`), "new"),
+    routed("a websocket", upgrade("", `Cookie: io=${A}`), "new"),
+  ),
+  ...under(
+    "cookie-not-options",
+    routed("OPTIONS", head("OPTIONS /plain HTTP/1.1", "Host: x", `Cookie: io=${A}`), "new"),
+    routed("OPTIONS *", head("OPTIONS * HTTP/1.1", "Host: x", `Cookie: io=${A}`), "new"),
+  ),
   ...under(
     "cookie-repeated",
     routed("two in one line", cookie(`io=${A}; io=${B}`), "cookie", "a"),

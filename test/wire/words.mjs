@@ -101,8 +101,9 @@ const PIECES_MAX = 200;
 /** The ways to cut bytes into pieces: not at all, between each CR and its LF, and if that is not too much at each byte. */
 export function cuts(bytes) {
   const lines = bytes.split(/(?<=\r)/);
-  const between = lines.length > 1 && lines.length <= PIECES_MAX ? lines : [bytes.slice(0, bytes.length / 2), bytes.slice(bytes.length / 2)];
-  return bytes.length <= BYTEWISE_MAX ? [[bytes], between, [...bytes]] : [[bytes], between];
+  const halves = [bytes.slice(0, bytes.length / 2), bytes.slice(bytes.length / 2)];
+  const parts = lines.length > 1 && lines.length <= PIECES_MAX ? lines : halves;
+  return bytes.length <= BYTEWISE_MAX ? [[bytes], parts, [...bytes]] : [[bytes], parts];
 }
 
 /* --- rows --- */

@@ -16,8 +16,8 @@ import net from "node:net";
 import { Duplex } from "node:stream";
 
 import { defer, within } from "./defer.mjs";
-import { openPacket } from "./http.mjs";
-import { inOneWakeUp, Peer, post, rawClient } from "./scripted.mjs";
+import { openPacket, request } from "./http.mjs";
+import { HANDSHAKE, inOneWakeUp, Peer, post, rawClient } from "./scripted.mjs";
 import { siolb } from "./siolb.mjs";
 
 const WAIT_MS = 15_000;
@@ -26,6 +26,7 @@ const BYTEWISE_MAX = 20_000;
 const KEEP_ALIVE = "timeout=600"; /* siolb's pool keeps what the workers keep: no row is slow enough to matter */
 const CANARY_TARGET = "/canary-0000";
 const INNOCENT = /[/&]innocent[-=](\d+)/;
+const INNOCENT_REQUEST = /^POST \S*[/&]innocent[-=](\d+) HTTP\/1\.1\r\nHost: x\r\nContent-Length: \d+\r\n\r\nhello \1$/;
 
 /** What a real Node server makes of the bytes of one connection. */
 class Mirror extends Duplex {
@@ -172,8 +173,9 @@ class WireWorker {
     res.setHeader("Keep-Alive", KEEP_ALIVE);
     const innocent = INNOCENT.exec(req.url);
     if (innocent) {
-      this.held.push({ connection: req.socket.connection, answer: () => res.end(`innocent ${innocent[1]} at ${this.id} said ${body}`) });
-      if (this.held.length === this.holds) for (const { answer } of this.held) answer();
+      const answer = () => res.end(`innocent ${innocent[1]} at ${this.id} said ${body}`);
+      this.held.push({ connection: req.socket.connection, answer });
+      if (this.held.length === this.holds) for (const held of this.held) held.answer();
       return;
     }
     const teaches = /^\/socket\.io\/\?EIO=4&transport=polling&t=teach(\d+)$/.exec(req.url);
@@ -187,7 +189,7 @@ class Stage extends EventEmitter {
   #innocents = 0;
   #fds;
   #parsed = [];
-  #play;
+  #play; /* what is known of the play that goes on */
 
   constructor(options) {
     super();
@@ -202,7 +204,6 @@ class Stage extends EventEmitter {
     this.workers = workers.map((id) => new WireWorker(t, this, id));
     for (const worker of this.workers) await worker.listen();
     this.lb = await siolb(t, { workers: this.workers, ...ini, proxy: { balance: "round-robin", ...ini?.proxy } });
-    this.pid = this.lb.pid;
     this.#fds = this.lb.fds();
     if (this.sids) await this.#teach();
   }
@@ -211,9 +212,8 @@ class Stage extends EventEmitter {
     const count = Object.values(this.sids)[0].length;
     for (let n = 0; n < count; n++) {
       const taught = new Set();
-      while (taught.size < this.workers.length) {
-        taught.add(await (await fetch(`${this.lb.url}/socket.io/?EIO=4&transport=polling&t=teach${n}`, { headers: { connection: "close" } })).text());
-      }
+      const url = `${this.lb.url}${HANDSHAKE}&t=teach${n}`;
+      while (taught.size < this.workers.length) taught.add((await request(url)).text);
     }
   }
 
@@ -229,15 +229,17 @@ class Stage extends EventEmitter {
     return id ? this.workers.find((worker) => worker.id === id) : this.workers[0];
   }
 
+  /** What `find` finds, now or after one of the workers has news. */
   async #until(what, find) {
+    let over = false;
     const found = async () => {
       for (;;) {
-        const one = find();
+        const one = over || find();
         if (one) return one;
         await once(this, "news");
       }
     };
-    return within(WAIT_MS, what, found());
+    return within(WAIT_MS, what, found()).finally(() => (over = true));
   }
 
   /* --- a row --- */
@@ -248,6 +250,8 @@ class Stage extends EventEmitter {
       try {
         await this.#playOnce(t, row, steps, number);
       } catch (error) {
+        /* the next row is not to suffer for it */
+        await Promise.all(this.connections.map((c) => c.is_open && c.close()));
         await this.#sweepUp().catch(() => {});
         error.message = `${row.plays.length > 1 ? `play ${n + 1} of ${row.plays.length}, ` : ""}${error.message}`;
         throw error;
@@ -297,7 +301,8 @@ class Stage extends EventEmitter {
       try {
         await this.#act(step, at);
       } catch (error) {
-        if (!/^step/.test(error.message)) error.message = `${at}, ${step.who} ${step.does} ${JSON.stringify(step.bytes ?? step.end ?? step.status ?? "").slice(0, 120)}: ${error.message}`;
+        const what = JSON.stringify(step.bytes ?? step.end ?? step.status ?? "").slice(0, 120);
+        if (!/^step/.test(error.message)) error.message = `${at}, ${step.who} ${step.does} ${what}: ${error.message}`;
         throw error;
       }
     }
@@ -415,23 +420,30 @@ class Stage extends EventEmitter {
     if (ups.has(who)) return ups.get(who);
     const is_new = fresh || does === "connects";
     const taken = new Set(ups.values());
-    const fits = (c) => !taken.has(c) && (!is_new || c.number >= first_connection) && (does === "connects" || c.peer.has_bytes);
-    const others = () => this.connections.filter((c) => c.peer.has_bytes).map((c) => `${c.peer.what}: ${JSON.stringify(c.peer.unread.slice(0, 200))}`);
-    const connection = await this.#until(`${is_new ? "a new" : "another"} connection for ${who}`, () => this.connections.find(fits)).catch((error) => {
-      throw new Error(`${error.message}; here are ${others().join(", ") || "no bytes"}`);
+    const fits = (c) =>
+      !taken.has(c) && (!is_new || c.number >= first_connection) && (does === "connects" || c.peer.has_bytes);
+    const what = `${is_new ? "a new" : "another"} connection for ${who}`;
+    const connection = await this.#until(what, () => this.connections.find(fits)).catch((error) => {
+      throw new Error(`${error.message}; here are ${this.#shownBytes() || "no bytes"}`);
     });
     ups.set(who, connection);
     return connection;
   }
 
+  #shownBytes() {
+    const shown = ({ peer }) => `${peer.what}: ${JSON.stringify(peer.unread.slice(0, 200))}`;
+    return this.connections.filter((c) => c.peer.has_bytes).map(shown).join(", ");
+  }
+
   async #shows(metrics) {
     const rises = (name) => name.endsWith("_total");
     const { before } = this.#play;
-    const now = (m) => Object.fromEntries(Object.keys(metrics).map((name) => [name, rises(name) ? m[name] - before[name] : m[name]]));
+    const value = (m, name) => (rises(name) ? m[name] - before[name] : m[name]);
+    const now = (m) => Object.fromEntries(Object.keys(metrics).map((name) => [name, value(m, name)]));
     let last;
     const shown = this.lb.untilMetrics((m) => {
       last = now(m);
-      return Object.entries(metrics).every(([name, value]) => last[name] === value);
+      return Object.keys(metrics).every((name) => last[name] === metrics[name]);
     });
     await shown.catch(() => assert.deepEqual(last, metrics, "what siolb counted"));
   }
@@ -447,7 +459,8 @@ class Stage extends EventEmitter {
       assert.equal(this.connections_made, this.#play.first_connection, "no worker is contacted");
       return;
     }
-    for (const raw of got) assert.ok(this.#stamp(reaches).startsWith(raw), `no worker gets more than what is good, not ${JSON.stringify(raw)}`);
+    const most = this.#stamp(reaches);
+    for (const raw of got) assert.ok(most.startsWith(raw), `no worker gets more than what is good, not ${JSON.stringify(raw)}`);
   }
 
   #assertNothingLeft(row) {
@@ -456,8 +469,9 @@ class Stage extends EventEmitter {
       if (!this.#play.ended.has(peer)) assert.equal(peer.end_seen, null, `${who}: no end that the row does not name`);
     }
     if (row.is_served) return;
-    for (const { peer, raw } of this.connections) {
-      if (raw && !INNOCENT.test(raw)) assert.equal(peer.unread, "", `${peer.what}: nothing comes that the row does not name`);
+    for (const { peer } of this.connections) {
+      const unnamed = peer.unread.replace(INNOCENT_REQUEST, "");
+      assert.equal(unnamed, "", `${peer.what}: nothing comes that the row does not name`);
     }
   }
 
@@ -487,19 +501,25 @@ class Stage extends EventEmitter {
    * agree on its size. */
   async #settle() {
     let seen;
+    let over = false;
     const settled = async () => {
-      for (;;) {
+      while (!over) {
         assert.ok(!this.lb.has_exited, "siolb is alive");
-        const { clients, exchanges, tunnels, buffered_bytes, upstreams_idle } = await this.lb.metrics();
-        const open = this.workers.reduce((sum, worker) => sum + worker.open.length, 0);
-        seen = { clients, exchanges, tunnels, buffered_bytes, unpooled: open - upstreams_idle, fds: this.lb.fds() - upstreams_idle - this.#fds };
+        seen = this.#leftOf(await this.lb.metrics());
         if (Object.values(seen).every((value) => value === 0)) return;
         await new Promise(setImmediate);
       }
     };
-    await within(WAIT_MS, "siolb to be as it was", settled()).catch((error) => {
+    const waits = within(WAIT_MS, "siolb to be as it was", settled()).finally(() => (over = true));
+    await waits.catch((error) => {
       throw new Error(`${error.message}: too many of ${JSON.stringify(seen)}`);
     });
+  }
+
+  #leftOf({ clients, exchanges, tunnels, buffered_bytes, upstreams_idle }) {
+    const open = this.workers.reduce((sum, worker) => sum + worker.open.length, 0);
+    const descriptors = this.lb.fds() - this.#fds - upstreams_idle;
+    return { clients, exchanges, tunnels, buffered_bytes, unpooled: open - upstreams_idle, descriptors };
   }
 
   /* --- innocent clients --- */
@@ -507,12 +527,13 @@ class Stage extends EventEmitter {
   /** A POST, so that nothing is sent a second time in secret. */
   async #innocent(sid, at) {
     const nonce = this.#innocents++;
-    const target = sid ? `/socket.io/?EIO=4&transport=polling&sid=${sid}&innocent=${nonce}` : `/innocent-${nonce}`;
+    const target = sid ? `${HANDSHAKE}&sid=${sid}&innocent=${nonce}` : `/innocent-${nonce}`;
     const client = await this.#connect(this.#play.t, this.lb);
     await client.send(post(target, `hello ${nonce}`));
     const { status, body } = await client.response();
     assert.equal(status, 200, "an innocent client is served");
-    assert.match(body, new RegExp(`^innocent ${nonce} at ${at ?? ".*"} said hello ${nonce}$`), "an innocent client gets its own answer");
+    const own = new RegExp(`^innocent ${nonce} at ${at ?? ".*"} said hello ${nonce}$`);
+    assert.match(body, own, "an innocent client gets its own answer");
     assert.equal(client.unread, "", "an innocent client gets no more than that");
     client.socket.destroy();
   }
@@ -524,9 +545,9 @@ class Stage extends EventEmitter {
 
   /* One innocent client for each connection in the pool, all at once: none of them may be out of step. */
   async #assertUndamaged() {
-    assert.equal(this.lb.pid, this.pid);
     await this.#untilAllAreTried();
-    if (this.sids || this.workers.length === 1) await Promise.all(this.workers.map((worker) => this.#innocentsAt(worker)));
+    const can_choose = this.sids || this.workers.length === 1;
+    if (can_choose) await Promise.all(this.workers.map((worker) => this.#innocentsAt(worker)));
     else for (let n = 0; n < this.workers.length; n++) await this.#innocentAnywhere();
     const canaries = this.#parsed.filter((line) => line.includes("/canary-"));
     assert.deepEqual(canaries, [], "no worker takes a canary for a request");
@@ -548,7 +569,8 @@ class Stage extends EventEmitter {
     Object.assign(worker, { held: [], holds: Math.max(1, pooled.length) });
     const sid = this.sids?.[worker.id][0];
     await Promise.all(Array.from({ length: worker.holds }, () => this.#innocent(sid, worker.id)));
-    if (pooled.length > 0) assert.deepEqual(new Set(worker.held.map((held) => held.connection)), new Set(pooled), "every pooled connection serves one of them");
+    const used = new Set(worker.held.map((held) => held.connection));
+    if (pooled.length > 0) assert.deepEqual(used, new Set(pooled), "every pooled connection serves one of them");
   }
 }
 
