@@ -213,7 +213,7 @@ class Stage extends EventEmitter {
     for (let n = 0; n < count; n++) {
       const taught = new Set();
       const url = `${this.lb.url}${HANDSHAKE}&t=teach${n}`;
-      while (taught.size < this.workers.length) taught.add((await request(url)).text);
+      while (taught.size < this.workers.length) taught.add((await request(url, { agent: false })).text);
     }
   }
 
