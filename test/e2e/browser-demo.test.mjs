@@ -1,6 +1,9 @@
 /*
  * The demo chat as people open it: three tabs of one browser, which share its keep-alive connections, on three workers.
  * Everybody reads everybody, each tab stays with its worker, and a worker that dies moves its own tab only.
+ *
+ * Not under ASan: nearly all of its time goes into Chromium and the demo's own processes, and what siolb does here other
+ * tests have it do under ASan too.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
