@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { get, HANDSHAKE, rawClient, response, scriptedWorker } from "./lib/scripted.mjs";
+import { answers, get, HANDSHAKE, openAnswer, rawClient, response, scriptedWorker } from "./lib/scripted.mjs";
 import { siolb } from "./lib/siolb.mjs";
 
 const APP = "https://app.example";
@@ -76,3 +76,18 @@ for (const [what, answered, request, lines] of [
     assert.deepEqual(await mirrored(t, lb, request), lines);
   });
 }
+
+test("CORS: a page may read that it begins too many sessions", async (t) => {
+  const granting = () => openAnswer("w0").replace("\r\n", `\r\n${allows(APP)}\r\n`);
+  const worker = await scriptedWorker(t, { script: answers(granting) });
+  const lb = await siolb(t, { workers: [worker], limits: { handshakes_per_address: 1 } });
+  const client = await rawClient(t, lb);
+  const count = 50;
+  await client.send(asks(APP).repeat(count));
+  const heads = {};
+  for (let n = 0; n < count; n++) {
+    const { status, head } = await client.response();
+    heads[status] = head;
+  }
+  assert.match(heads[429], new RegExp(`\r\n${allows(APP)}\r\n`));
+});
