@@ -171,7 +171,7 @@ static void conn_mirror_cors(const struct exchange *x, struct http_reply *reply)
 {
     struct span origin;
     struct cors_grant grant;
-    if (!x || x->target.path == EIO_NO_PATH || !http_field_find(exchange_head(x), SPAN("Origin"), &origin) ||
+    if (!x || x->target.path == EIO_NO_PATH || !http_field_only(exchange_head(x), SPAN("Origin"), &origin) ||
         !cors_find(x->client->ctx->cors, x->target.path, origin, &grant))
         return;
     reply->allow_origin = grant.allow_origin;

@@ -574,16 +574,25 @@ static void exchange_end_error(struct exchange *x)
     backlog_free(&x->error_body, metrics_of(x));
 }
 
-/* What a worker grants to an origin is remembered for our own replies. */
+/* Can this answer tell what an origin may read? Only an Engine.IO request that was served: an error says nothing, the
+ * client's script may be for everybody, and what a preflight (OPTIONS) is told is what may be sent. */
+static bool exchange_may_grant(const struct exchange *x)
+{
+    return x->target.path != EIO_NO_PATH && x->target.transport != EIO_TRANSPORT_NONE &&
+           x->request.method != HTTP_OPTIONS && x->response.status >= 200 && x->response.status <= 299;
+}
+
+/* What a worker grants to an origin is remembered for our own replies. A field that comes twice is no grant to a
+ * browser either; a client that names two origins tells nothing about the first of them. */
 static void exchange_note_cors(struct exchange *x, struct span head)
 {
     struct span origin, granted = span_of("", 0), credentials;
-    if (x->target.path == EIO_NO_PATH || !(x->request.facts & HTTP_HAS_ORIGIN) || x->response.status < 200 ||
-        x->response.status > 299 || !http_field_find(exchange_head(x), SPAN("Origin"), &origin))
+    if (!(x->request.facts & HTTP_HAS_ORIGIN) || !exchange_may_grant(x) ||
+        !http_field_only(exchange_head(x), SPAN("Origin"), &origin))
         return;
     if (x->response.facts & HTTP_GRANTS_ORIGIN)
-        (void)http_field_find(head, SPAN("Access-Control-Allow-Origin"), &granted);
-    bool with_credentials = http_field_find(head, SPAN("Access-Control-Allow-Credentials"), &credentials) &&
+        (void)http_field_only(head, SPAN("Access-Control-Allow-Origin"), &granted);
+    bool with_credentials = http_field_only(head, SPAN("Access-Control-Allow-Credentials"), &credentials) &&
                             span_equal(credentials, SPAN("true"));
     cors_note(ctx_of(x)->cors, x->target.path, origin, granted, with_credentials);
 }
