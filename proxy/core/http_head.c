@@ -25,6 +25,13 @@ void http_head_init(struct http_head *h)
     *h = (struct http_head){.phase = PHASE_BEFORE};
 }
 
+void http_head_drop_empty_lines(struct http_head *h)
+{
+    uint8_t dropped = (uint8_t)(h->dropped + h->start);
+    http_head_init(h);
+    h->dropped = dropped;
+}
+
 /* ---- bytes ---- */
 
 #define EACH_BYTE(b) (UINT64_MAX / 255 * (b))
@@ -535,7 +542,7 @@ static struct span within_ceiling(const struct http_head *h, struct span buffer,
 static enum parse begin_request(struct http_head *h, struct span buffer, enum reason *why_out)
 {
     struct span rest = span_skip(buffer, h->start);
-    while (rest.len && rest.ptr[0] == '\r' && h->start < 2 * EMPTY_LINES_MAX) {
+    while (rest.len && rest.ptr[0] == '\r' && h->dropped + h->start < 2 * EMPTY_LINES_MAX) {
         if (rest.len == 1)
             return PARSE_MORE;
         if (rest.ptr[1] != '\n')
@@ -677,6 +684,20 @@ bool http_field_find(struct span head, struct span name, struct span *value_out)
             return true;
     *value_out = span_of(NULL, 0);
     return false;
+}
+
+bool http_field_only(struct span head, struct span name, struct span *value_out)
+{
+    uint32_t at = 0;
+    struct span field, value;
+    size_t found = 0;
+    *value_out = span_of(NULL, 0);
+    while (http_field_next(head, &at, &field, &value))
+        if (span_equal_nocase(field, name) && found++ == 0)
+            *value_out = value;
+    if (found != 1)
+        *value_out = span_of(NULL, 0);
+    return found == 1;
 }
 
 /* The next part of a cookie string, up to ';', as name and value; a part without '=' has an empty name, which nobody

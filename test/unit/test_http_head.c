@@ -284,6 +284,23 @@ static void up_to_two_empty_lines_before_a_request_are_dropped(void **state)
     assert_int_equal(o.head.end, 23);
 }
 
+/* As conn.c does it: what holds nothing but empty lines is thrown away at once. */
+static void empty_lines_count_although_they_were_thrown_away(void **state)
+{
+    (void)state;
+    struct outcome o = {PARSE_MORE, REASON_NONE, {0}};
+    http_head_init(&o.head);
+    for (int lines = 0; lines < 2; lines++) {
+        assert_int_equal(parse_more(&o, REQUEST, SPAN("\r\n"), HEAD_BYTES_MAX), PARSE_MORE);
+        http_head_drop_empty_lines(&o.head);
+    }
+    struct outcome third = o;
+    assert_int_equal(parse_more(&third, REQUEST, SPAN("\r\n"), HEAD_BYTES_MAX), PARSE_BAD);
+    assert_string_equal(reason_word(third.why), reason_word(REASON_BAD_METHOD));
+    assert_int_equal(parse_more(&o, REQUEST, SPAN(GET "\r\n"), HEAD_BYTES_MAX), PARSE_OK);
+    assert_int_equal(o.head.start, 0);
+}
+
 static void targets_have_the_form_that_their_method_needs(void **state)
 {
     (void)state;
@@ -937,6 +954,20 @@ static void fields_are_found_in_any_case(void **state)
     assert_int_equal(value.len, 0);
 }
 
+static void a_field_that_comes_twice_is_not_the_only_one(void **state)
+{
+    (void)state;
+    struct span head = edge_copy(WALKED), value;
+    assert_true(http_field_only(head, SPAN("X-TWO"), &value));
+    assert_span_is(value, "b: c");
+    assert_true(http_field_only(head, SPAN("x-empty"), &value));
+    assert_span_is(value, "");
+    assert_false(http_field_only(head, SPAN("cookie"), &value));
+    assert_int_equal(value.len, 0);
+    assert_false(http_field_only(head, SPAN("x-tw"), &value));
+    assert_int_equal(value.len, 0);
+}
+
 static void the_first_cookie_of_a_name_counts(void **state)
 {
     (void)state;
@@ -974,6 +1005,7 @@ int main(void)
         cmocka_unit_test(what_cannot_become_a_request_is_refused_at_once),
         cmocka_unit_test(what_may_become_a_request_is_waited_for),
         cmocka_unit_test(up_to_two_empty_lines_before_a_request_are_dropped),
+        cmocka_unit_test(empty_lines_count_although_they_were_thrown_away),
         cmocka_unit_test(targets_have_the_form_that_their_method_needs),
         cmocka_unit_test(an_absolute_target_names_the_same_server_as_host),
         cmocka_unit_test(host_is_one_name_with_an_optional_port),
@@ -995,6 +1027,7 @@ int main(void)
         cmocka_unit_test(keep_alive_seconds_are_read_where_they_are_clear),
         cmocka_unit_test(fields_are_walked_in_order_without_blanks),
         cmocka_unit_test(fields_are_found_in_any_case),
+        cmocka_unit_test(a_field_that_comes_twice_is_not_the_only_one),
         cmocka_unit_test(the_first_cookie_of_a_name_counts),
         cmocka_unit_test(the_last_set_cookie_of_a_name_counts),
     };
