@@ -327,17 +327,24 @@ static enum reason note_host(struct http_head *h, struct span buffer, struct spa
     return value.len == 0 || is_authority(value) ? REASON_NONE : REASON_BAD_HOST;
 }
 
-static enum reason note_content_length(struct http_head *h, struct span value)
+/* A tab beside a value is white space by RFC 9110, but part of it to Node: it does not know such a coding, and with
+ * insecureHTTPParser it reads the body up to the close. So what tells the framing has blanks around it, and no tabs. */
+static bool has_tab(struct span raw)
 {
-    if (h->facts & HTTP_HAS_LENGTH)
-        return REASON_BAD_CONTENT_LENGTH;
-    h->facts |= HTTP_HAS_LENGTH;
-    return read_number(value, INT64_MAX, &h->length) ? REASON_NONE : REASON_BAD_CONTENT_LENGTH;
+    return find_byte(raw, '\t');
 }
 
-static enum reason note_transfer_encoding(struct http_head *h, struct span value)
+static enum reason note_content_length(struct http_head *h, struct span raw)
 {
-    if (h->seen & SEEN_TRANSFER_ENCODING || !span_equal_nocase(value, SPAN("chunked")))
+    if (h->facts & HTTP_HAS_LENGTH || has_tab(raw))
+        return REASON_BAD_CONTENT_LENGTH;
+    h->facts |= HTTP_HAS_LENGTH;
+    return read_number(http_trim(raw), INT64_MAX, &h->length) ? REASON_NONE : REASON_BAD_CONTENT_LENGTH;
+}
+
+static enum reason note_transfer_encoding(struct http_head *h, struct span raw)
+{
+    if (h->seen & SEEN_TRANSFER_ENCODING || has_tab(raw) || !span_equal_nocase(http_trim(raw), SPAN("chunked")))
         return REASON_BAD_TRANSFER_ENCODING;
     h->seen |= SEEN_TRANSFER_ENCODING;
     return REASON_NONE;
@@ -379,10 +386,12 @@ static void note_keep_alive(struct http_head *h, struct span value)
             h->keep_alive_s = seconds < UINT16_MAX ? (uint16_t)seconds : UINT16_MAX;
 }
 
-/* Take what framing, routing and connection life need; every other field just passes. */
+/* Take what framing, routing and connection life need; every other field just passes. `raw` is the value with the blanks
+ * around it. */
 static enum reason note_field(struct http_head *h, enum side side, struct span buffer, struct span name,
-                              struct span value)
+                              struct span raw)
 {
+    struct span value = http_trim(raw);
     switch (name.len) {
     case 4:
         if (side == REQUEST && token_is(name, SPAN("host")))
@@ -408,7 +417,7 @@ static enum reason note_field(struct http_head *h, enum side side, struct span b
         break;
     case 14:
         if (token_is(name, SPAN("content-length")))
-            return note_content_length(h, value);
+            return note_content_length(h, raw);
         break;
     case 16:
         if (token_is(name, SPAN("content-encoding")))
@@ -416,7 +425,7 @@ static enum reason note_field(struct http_head *h, enum side side, struct span b
         break;
     case 17:
         if (token_is(name, SPAN("transfer-encoding")))
-            return note_transfer_encoding(h, value);
+            return note_transfer_encoding(h, raw);
         break;
     case 27:
         if (token_is(name, SPAN("access-control-allow-origin")))
@@ -437,7 +446,7 @@ static enum reason judge_field(struct http_head *h, enum side side, struct span 
     if (n == 0 || n == line.len || line.ptr[n] != ':')
         return REASON_BAD_FIELD_NAME;
     h->fields++;
-    return note_field(h, side, buffer, span_of(line.ptr, n), http_trim(span_skip(line, n + 1)));
+    return note_field(h, side, buffer, span_of(line.ptr, n), span_skip(line, n + 1));
 }
 
 /* ---- the whole head ---- */

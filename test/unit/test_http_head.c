@@ -530,7 +530,10 @@ static const struct value_row bad_codings[] = {
     {" chunked\r\nContent-Length: 0", REASON_LENGTH_AND_CODING},
     {" chunked", REASON_NONE},
     {"chunked", REASON_NONE},
-    {" \t CHUnked \t ", REASON_NONE},
+    {"  CHUnked  ", REASON_NONE},
+    {" chunked\t", REASON_BAD_TRANSFER_ENCODING},
+    {" chunked \t ", REASON_BAD_TRANSFER_ENCODING},
+    {"\tchunked", REASON_BAD_TRANSFER_ENCODING},
 };
 
 static const struct value_row bad_lengths[] = {
@@ -559,7 +562,9 @@ static const struct value_row bad_lengths[] = {
     {" 1\r\nTransfer-Encoding: chunked", REASON_LENGTH_AND_CODING},
     {" 9223372036854775807", REASON_NONE},
     {" 00000000000000000000000001", REASON_NONE},
-    {"\t7\t", REASON_NONE},
+    {"  7  ", REASON_NONE},
+    {" 7\t", REASON_BAD_CONTENT_LENGTH},
+    {"\t7", REASON_BAD_CONTENT_LENGTH},
     {" 1\r\nContent_Length: 2", REASON_NONE},
     {" 1\r\nContent-Length2: 2", REASON_NONE},
 };
