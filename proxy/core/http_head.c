@@ -486,6 +486,14 @@ static enum http_framing response_framing(const struct http_head *h, enum http_m
     return framing_by_fields(h, HTTP_UNTIL_CLOSE);
 }
 
+/* A 1xx must not tell of a body (RFC 9110 8.6, RFC 9112 6.1). Where one does, somebody may take the length for the next
+ * head's: Node does, with insecureHTTPParser and a `Connection: close`. The length of a 101 means nothing to anybody. */
+static bool is_interim_with_body(const struct http_head *h)
+{
+    bool tells = h->seen & SEEN_TRANSFER_ENCODING || h->length;
+    return h->status < 200 && h->status != 101 && tells;
+}
+
 /* ---- lines ---- */
 
 static enum reason judge_line(struct http_head *h, enum side side, struct span buffer, struct span line)
@@ -635,6 +643,8 @@ enum parse http_response_parse(struct http_head *h, struct span buffer, enum htt
     enum reason why = judge_transfer_encoding(h);
     if (why != REASON_NONE)
         return bad(why_out, why);
+    if (is_interim_with_body(h))
+        return bad(why_out, REASON_BAD_RESPONSE);
     h->framing = (uint8_t)response_framing(h, asked);
     return PARSE_OK;
 }
