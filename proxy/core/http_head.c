@@ -362,6 +362,13 @@ static void note_connection(struct http_head *h, struct span value)
             h->facts |= HTTP_SAYS_UPGRADE;
 }
 
+/* No standard field, but Node reads it as it does Connection: the connection ends. */
+static void note_proxy_connection(struct http_head *h, struct span value)
+{
+    if (list_has(value, SPAN("close")))
+        h->facts |= HTTP_SAYS_CLOSE;
+}
+
 /* A request has to ask for websocket and for nothing beside it; of a response it is enough that it names it. */
 static void note_upgrade(struct http_head *h, enum side side, struct span value)
 {
@@ -386,8 +393,8 @@ static void note_keep_alive(struct http_head *h, struct span value)
             h->keep_alive_s = seconds < UINT16_MAX ? (uint16_t)seconds : UINT16_MAX;
 }
 
-/* Take what framing, routing and connection life need; every other field just passes. `raw` is the value with the blanks
- * around it. */
+/* Take what framing, routing and connection life need; every other field just passes. `raw` is the value with the
+ * blanks around it. */
 static enum reason note_field(struct http_head *h, enum side side, struct span buffer, struct span name,
                               struct span raw)
 {
@@ -422,6 +429,8 @@ static enum reason note_field(struct http_head *h, enum side side, struct span b
     case 16:
         if (token_is(name, SPAN("content-encoding")))
             h->facts |= HTTP_HAS_CODING;
+        else if (token_is(name, SPAN("proxy-connection")))
+            note_proxy_connection(h, value);
         break;
     case 17:
         if (token_is(name, SPAN("transfer-encoding")))
@@ -487,7 +496,8 @@ static enum http_framing response_framing(const struct http_head *h, enum http_m
 }
 
 /* A 1xx must not tell of a body (RFC 9110 8.6, RFC 9112 6.1). Where one does, somebody may take the length for the next
- * head's: Node does, with insecureHTTPParser and a `Connection: close`. The length of a 101 means nothing to anybody. */
+ * head's: Node does, with insecureHTTPParser and a `Connection: close`. The length of a 101 means nothing to anybody.
+ */
 static bool is_interim_with_body(const struct http_head *h)
 {
     bool tells = h->seen & SEEN_TRANSFER_ENCODING || h->length;

@@ -627,6 +627,8 @@ static void facts_are_noted_from_lists_and_repeated_fields(void **state)
         {"Connection: close close\r\n", 0},
         {"Connection:\r\n", 0},
         {"Connections: close\r\n", 0},
+        {"Proxy-Connection: x, Close\r\n", HTTP_SAYS_CLOSE},
+        {"Proxy-Connection: keep-alive, upgrade\r\n", 0},
         {"Connection: keep-alive\r\nConnection: close\r\n", HTTP_SAYS_KEEP_ALIVE | HTTP_SAYS_CLOSE},
         {"Connection: keep-alive, Upgrade\r\n", HTTP_SAYS_KEEP_ALIVE | HTTP_SAYS_UPGRADE},
         {"Upgrade: websocket\r\n", HTTP_HAS_UPGRADE | HTTP_NAMES_WEBSOCKET},
