@@ -162,8 +162,8 @@ L := build/lint
 TIDY_SRC := $(CORE_SRC) $(SHELL_SRC)
 SCRIPTS  := $(shell grep -lE '^\#!.*bash' scripts/* scripts/hooks/* .ci/* test/bench/* 2>/dev/null)
 
-.PHONY: lint-format lint-shell lint-layers lint-docs lint-cppcheck
-lint: lint-format lint-shell lint-layers lint-docs $(HEADERS:%=$(L)/%.alone) lint-cppcheck $(TIDY_SRC:%=$(L)/%.tidy) ## format, clang-tidy, cppcheck, layers, headers, scripts, docs
+.PHONY: lint-format lint-shell lint-layers lint-docs lint-man lint-cppcheck
+lint: lint-format lint-shell lint-layers lint-docs lint-man $(HEADERS:%=$(L)/%.alone) lint-cppcheck $(TIDY_SRC:%=$(L)/%.tidy) ## format, clang-tidy, cppcheck, layers, headers, scripts, docs
 
 lint-format:
 	clang-format --dry-run -Werror $(SOURCES) $(HEADERS)
@@ -174,10 +174,20 @@ lint-shell:
 lint-layers: $(B)/libsiolbcore.a $(B)/proxy/tunnel.o
 	scripts/with-node scripts/check-layers $(B)
 
-# What is made from the table of settings is what the repo has.
+# What is made from the table of settings is what the repo has; words of the code are told by the pages that explain them.
 lint-docs: $(B)/siolb
 	$(B)/siolb --print-defaults | diff -u siolb.ini.example -
 	$(B)/siolb --print-config-md | diff -u docs/CONFIG.md -
+	$(B)/siolb --print-config-man | diff -u docs/siolb.ini.5 -
+	scripts/check-docs $(B)/siolb
+
+# As they are installed, so that each finds the pages that it names. (Without -W style it would look for them in the
+# base system only.)
+lint-man: $(B)/siolb
+	@rm -rf $(L)/man
+	@$(MAKE) --silent install DESTDIR=$(L)/man PREFIX=
+	PATH=$$PATH:/usr/sbin makewhatis $(L)/man/share/man
+	MANPATH=$(L)/man/share/man mandoc -T lint -W style docs/*.[1-8]
 
 lint-cppcheck:
 	@mkdir -p $(L)/cppcheck
@@ -200,9 +210,10 @@ format: ## clang-format all C
 	clang-format -i $(SOURCES) $(HEADERS)
 
 .PHONY: docs
-docs: $(B)/siolb ## write siolb.ini.example and docs/CONFIG.md from the table of settings
+docs: $(B)/siolb ## write siolb.ini.example, docs/CONFIG.md and docs/siolb.ini.5 from the table of settings
 	$(B)/siolb --print-defaults >siolb.ini.example
 	$(B)/siolb --print-config-md >docs/CONFIG.md
+	$(B)/siolb --print-config-man >docs/siolb.ini.5
 
 demo: ## four chat workers and siolb on port 8080
 	scripts/demo

@@ -9,6 +9,7 @@
 
 #include "../proxy/core/balance.h"
 #include "../proxy/core/eio.h"
+#include "../proxy/core/forward.h"
 
 #include <stdio.h>
 #include <sys/socket.h>
@@ -32,6 +33,7 @@ struct config_listen {
     struct address address;
     char *name;       /* canonical text: "0.0.0.0:8080", "[::]:8080", "unix:/run/siolb/http.sock" */
     mode_t unix_mode; /* 0: as umask says */
+    bool takes_proxy; /* a trusted peer begins with a PROXY header */
 };
 
 struct config_worker {
@@ -71,9 +73,17 @@ struct config {
     uint64_t tunnel_ms;   /* 0: of the session */
     uint64_t drain_ms;
     /* [limits] */
-    uint64_t connections; /* 0: what RLIMIT_NOFILE allows */
+    uint64_t connections;            /* 0: what RLIMIT_NOFILE allows */
+    uint64_t per_address;            /* connections; 0: no limit */
+    uint64_t handshakes_per_address; /* a second; 0: no limit */
     uint64_t head_bytes;
     uint64_t buffer_bytes;
+    uint64_t memory_bytes; /* 0: a quarter of the machine's */
+    /* [forward] */
+    int forwarded_for;        /* enum forward_mode */
+    struct ip_network *trust; /* whose word about addresses is believed */
+    size_t trust_count;
+    int proxy_protocol; /* towards workers: 0 off, else the version */
     /* [log] */
     char *log_file; /* "" for stderr */
     int log_level;  /* enum log_level */

@@ -364,6 +364,20 @@ static void take_command_line(struct load *l, const char *const *listens, const 
         complain(l, (struct where){.file = "-w"}, "at least one worker is needed");
 }
 
+/* What settings say together: nobody could use a listener for PROXY headers when nobody is trusted to send one. */
+static void check_together(struct load *l)
+{
+    const struct option *listen;
+    (void)option_find("proxy", "listen", &listen);
+    for (size_t i = 0; i < l->config->listen_count; i++)
+        if (l->config->listens[i].takes_proxy && l->config->trust_count == 0)
+            complain(l,
+                     (struct where){l->file ? l->file : "-l", l->first_lines[listen - options], listen->section,
+                                    listen->key},
+                     "%s proxy: nobody is trusted to send a PROXY header; name the balancers in [forward] trust",
+                     l->config->listens[i].name);
+}
+
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 struct config *config_load_stream(FILE *in, const char *name, const char *const *listens, const char *const *workers,
@@ -378,6 +392,7 @@ struct config *config_load_stream(FILE *in, const char *name, const char *const 
             read_ini(&l);
         set_defaults(&l);
         take_command_line(&l, listens, workers);
+        check_together(&l);
     } else {
         complain(&l, (struct where){.file = "siolb"}, "out of memory");
     }

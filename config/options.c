@@ -22,15 +22,18 @@ const struct option_section option_sections[] = {
     {"sticky", "How a session finds its worker."},
     {"timeouts", "How long siolb waits for what. Durations are written 500ms, 2s, 5m, 1h."},
     {"limits", "Ceilings. Sizes are written 65536, 64k, 1m."},
+    {"forward", "Who the client is when a balancer stands in front, and what a worker is told of it."},
     {"log", "What siolb tells, and where."},
 };
 const size_t option_section_count = COUNT_OF(option_sections);
 
 const struct option options[] = {
     {"proxy", "listen", OPT_LISTEN, .def = "0.0.0.0:8080",
-     .help = "Where clients connect: address:port, [IPv6]:port, or unix:/path with mode=0660 behind it if its access "
-             "rights matter. Port 0: the kernel picks one. [::] takes IPv6 only: name 0.0.0.0 too for both.",
-     .examples = WORDS("[::]:8080", "unix:/run/siolb/http.sock mode=0660")},
+     .help =
+         "Where clients connect: address:port, [IPv6]:port, or unix:/path with mode=0660 behind it if its access "
+         "rights matter. Port 0: the kernel picks one. [::] takes IPv6 only: name 0.0.0.0 too for both. proxy behind "
+         "it: the peers in [forward] trust begin each connection with a PROXY header, version 1 or 2.",
+     .examples = WORDS("[::]:8080", "unix:/run/siolb/http.sock mode=0660", "10.0.0.1:8080 proxy")},
     {"proxy", "path", OPT_PATH, .def = "/socket.io/",
      .help =
          "Where Engine.IO lives: the option \"path\" of the Socket.IO server. A request whose target begins with it "
@@ -92,10 +95,36 @@ const struct option options[] = {
      .zero_is_special = true,
      .help = "Client connections at a time; further ones wait in the kernel's queue. 0: as many as RLIMIT_NOFILE "
              "allows."},
+    {"limits", "per_address", OPT_COUNT, FIELD(per_address), .def = "0", .min = 1, .max = 10000000,
+     .zero_is_special = true,
+     .help = "Connections of one client address (IPv6: of one /64). Requests on those beyond it are answered 429, and "
+             "beyond twice as many a connection is reset at once. A peer in [forward] trust is not counted, but the "
+             "clients it tells of: each with its requests under way and its websockets. 0: no limit."},
+    {"limits", "handshakes_per_address", OPT_COUNT, FIELD(handshakes_per_address), .def = "0", .min = 1, .max = 1000000,
+     .zero_is_special = true,
+     .help = "New sessions a second of one client address (IPv6: of one /64), and as many at once; those beyond it are "
+             "answered 429 with Retry-After. 0: no limit."},
     {"limits", "head_size", OPT_SIZE, FIELD(head_bytes), .def = "16k", .min = KIB, .max = 64 * KIB,
      .help = "The largest head of a request or a response."},
     {"limits", "buffer", OPT_SIZE, FIELD(buffer_bytes), .def = "64k", .min = 4 * KIB, .max = 16 * MIB,
      .help = "Bytes kept for a slow reader, per direction and connection; when they are full, the writer has to wait."},
+    {"limits", "memory", OPT_SIZE, FIELD(memory_bytes), .def = "0", .min = MIB, .max = 1ull << 44,
+     .zero_is_special = true,
+     .help = "All buffers together. When they need more, the connections with the largest ones are closed until an "
+             "eighth of it is free. 0: a quarter of the machine's memory, or of what the container may have."},
+
+    {"forward", "forwarded_for", OPT_CHOICE, FIELD(forwarded_for), .def = "off",
+     .choices =
+         (const char *const[]){[FORWARD_OFF] = "off", [FORWARD_APPEND] = "append", [FORWARD_REPLACE] = "replace", NULL},
+     .help = "Tell the workers who the client is, by X-Forwarded-For, -Proto and -Host. append: behind the lines that "
+             "the request has. replace: instead of them, so that nothing a client made up reaches a worker."},
+    {"forward", "trust", OPT_NETWORK, .def = "",
+     .help = "Networks of the balancers in front, whose X-Forwarded-For lines and PROXY headers are believed; several "
+             "in one line stand apart by blanks or commas. unix: the peers of unix sockets. Empty: nobody is believed.",
+     .examples = WORDS("10.0.0.0/8, 192.168.0.0/16", "unix")},
+    {"forward", "proxy_protocol", OPT_CHOICE, FIELD(proxy_protocol), .def = "off", .choices = WORDS("off", "v1", "v2"),
+     .help = "Begin each connection to a worker with a PROXY header that tells the client; for workers that understand "
+             "it. Every request then needs a connection of its own."},
 
     {"log", "file", OPT_FILE, FIELD(log_file), .def = "", .help = "Where the log goes. Empty: stderr.",
      .examples = WORDS("/var/log/siolb.log")},
@@ -121,8 +150,6 @@ static const struct to_build {
     {"sticky", WORDS("file", "insert_cookie", "ask_per_s")},
     {"health", WORDS("check", "interval", "timeout", "rise", "fall", "slow_start", "handshakes_per_s")},
     {"timeouts", WORDS("lame")},
-    {"limits", WORDS("per_address", "handshakes_per_address", "memory")},
-    {"forward", WORDS("forwarded_for", "trust", "proxy_protocol")},
     {"tls", WORDS("certificate", "key", "minimum", "ciphers", "client_ca", "client_verify", "ticket_key", "worker_ca")},
     {"admin", WORDS("listen", "socket", "hosts", "token")},
     {"relay", WORDS("listen", "password", "stream_maxlen", "memory")},
@@ -278,7 +305,8 @@ static bool set_listen(const struct option *o, struct config *c, struct span tex
     if (!grown)
         return out_of_memory(why);
     c->listens = grown;
-    struct config_listen new = {.address = said.address, .name = strdup(name), .unix_mode = said.unix_mode};
+    struct config_listen new = {
+        .address = said.address, .name = strdup(name), .unix_mode = said.unix_mode, .takes_proxy = said.takes_proxy};
     if (!new.name)
         return out_of_memory(why);
     c->listens[c->listen_count++] = new;
@@ -301,6 +329,8 @@ static void print_listens(const struct option *o, const struct config *c, FILE *
         fprintf(out, "%s = %s", o->key, c->listens[i].name);
         if (c->listens[i].unix_mode != 0)
             fprintf(out, " mode=%04o", (unsigned)c->listens[i].unix_mode);
+        if (c->listens[i].takes_proxy)
+            fputs(" proxy", out);
         fputc('\n', out);
     }
 }
@@ -341,6 +371,52 @@ static void print_paths(const struct option *o, const struct config *c, FILE *ou
 {
     for (size_t i = 0; i < c->path_count; i++)
         fprintf(out, "%s = %.*s\n", o->key, (int)c->paths[i].len, c->paths[i].ptr);
+}
+
+/* ---- networks ---------------------------------------------------------------------------------------------------- */
+
+#define NETWORKS_MAX 1000
+
+static bool add_network(struct config *c, const struct ip_network *network, struct value_why *why)
+{
+    if (c->trust_count == NETWORKS_MAX)
+        return value_refuse(why, "more than %d networks", NETWORKS_MAX);
+    struct ip_network *grown = list_grow(c->trust, c->trust_count, 1, sizeof *grown);
+    if (!grown)
+        return out_of_memory(why);
+    c->trust = grown;
+    c->trust[c->trust_count++] = *network;
+    return true;
+}
+
+static bool set_networks(const struct option *o, struct config *c, struct span text, struct value_why *why)
+{
+    (void)o;
+    struct span element;
+    struct ip_network network;
+    while (value_take_element(&text, &element))
+        if (!value_network(element, &network, why) || !add_network(c, &network, why))
+            return false;
+    return true;
+}
+
+static void clear_networks(const struct option *o, struct config *c)
+{
+    (void)o;
+    free(c->trust);
+    c->trust = NULL;
+    c->trust_count = 0;
+}
+
+static void print_networks(const struct option *o, const struct config *c, FILE *out)
+{
+    char text[VALUE_NETWORK_TEXT_MAX];
+    if (c->trust_count == 0)
+        fprintf(out, "%s =\n", o->key);
+    for (size_t i = 0; i < c->trust_count; i++) {
+        value_print_network(&c->trust[i], text);
+        fprintf(out, "%s = %s\n", o->key, text);
+    }
 }
 
 /* ---- workers ----------------------------------------------------------------------------------------------------- */
@@ -591,6 +667,7 @@ static const struct kind {
     [OPT_LISTEN] = {set_listen, print_listens, clear_listens, "an address to listen on", true},
     [OPT_PATH] = {set_path, print_paths, clear_paths, "a path", true},
     [OPT_WORKER] = {set_worker, print_workers, clear_workers, "an address or a range of them", true},
+    [OPT_NETWORK] = {set_networks, print_networks, clear_networks, "networks, or empty", true},
     [OPT_CHOICE] = {set_choice, print_choice, NULL, NULL, false},
     [OPT_SWITCH] = {set_switch, print_switch, NULL, "on, off", false},
     [OPT_COUNT] = {set_number, print_number, NULL, NULL, false},

@@ -14,6 +14,7 @@ enum option_kind {
     OPT_LISTEN,   /* repeatable: struct config_listen */
     OPT_PATH,     /* repeatable: struct span */
     OPT_WORKER,   /* repeatable: struct config_worker, several for a range */
+    OPT_NETWORK,  /* repeatable: struct ip_network, several in one line */
     OPT_CHOICE,   /* int: index into `choices` */
     OPT_SWITCH,   /* bool: on, off */
     OPT_COUNT,    /* uint64_t */

@@ -1,4 +1,4 @@
-/* The three texts that are made from the table: the effective config, siolb.ini.example and docs/CONFIG.md. */
+/* The texts that are made from the table: the effective config, siolb.ini.example, docs/CONFIG.md, docs/siolb.ini.5. */
 #include "print.h"
 #include "options.h"
 
@@ -128,4 +128,142 @@ void config_print_markdown(FILE *out)
             if (is_in(&options[i], &option_sections[s]))
                 print_row(&options[i], out);
     }
+}
+
+/* ---- docs/siolb.ini.5 -------------------------------------------------------------------------------------------- */
+
+#define MAN_COLUMN 78 /* mandoc's lint wants lines of at most 80 */
+
+/* Bytes of `text` as mdoc takes them; at the start of a line a '.' or "'" would make it a request. */
+static void print_man_bytes(const char *text, size_t len, bool starts_line, FILE *out)
+{
+    if (starts_line && len && (*text == '.' || *text == '\''))
+        fputs("\\&", out);
+    for (; len--; text++) {
+        fputc(*text, out);
+        if (*text == '\\')
+            fputc('e', out);
+    }
+}
+
+static bool ends_sentence(const char *word, size_t len)
+{
+    return len && (word[len - 1] == '.' || (len > 1 && word[len - 2] == '.' && word[len - 1] == ')'));
+}
+
+/* Whole sentences, each on lines of its own: mdoc sets the space behind a sentence by that. */
+static void print_man_text(const char *text, FILE *out)
+{
+    size_t column = 0;
+    for (size_t len; *text; text += len) {
+        text += strspn(text, " ");
+        len = strcspn(text, " ");
+        if (column > 0 && column + 1 + len > MAN_COLUMN) {
+            fputc('\n', out);
+            column = 0;
+        }
+        if (column)
+            fputc(' ', out);
+        print_man_bytes(text, len, column == 0, out);
+        column += len + (column ? 1 : 0);
+        if (ends_sentence(text, len)) {
+            fputc('\n', out);
+            column = 0;
+        }
+    }
+    if (column)
+        fputc('\n', out);
+}
+
+/* A macro line with `value` as its one argument, in quotes so that no word of it is taken for a macro. */
+static void print_man_value(const char *macro, const char *value, const char *behind, FILE *out)
+{
+    fprintf(out, ".%s \"", macro);
+    print_man_bytes(value, strlen(value), false, out);
+    fprintf(out, "\"%s\n", behind);
+}
+
+static void print_man_setting(const struct option *o, FILE *out)
+{
+    char range[OPTION_RANGE_TEXT_MAX];
+    option_range_text(o, range);
+    print_man_value("It Cm", o->key, "", out);
+    print_man_text(o->help, out);
+    fprintf(out, ".br\nValue: %s%s.\n", range, option_is_repeatable(o) ? "; may be repeated" : "");
+    if (o->def && o->def[0]) {
+        fputs("Default:\n", out);
+        print_man_value("Ql", o->def, " .", out);
+    } else {
+        fputs(o->def ? "Default: empty.\n" : "There is no default.\n", out);
+    }
+    for (const char *const *example = o->examples; example && *example; example++) {
+        fputs(example == o->examples ? "For example\n" : "", out);
+        print_man_value("Ql", *example, example[1] ? " ," : " .", out);
+    }
+}
+
+void config_print_man(FILE *out)
+{
+    fputs(
+        ".\\\" Made from the table of settings in config/options.c by siolb --print-config-man: do not edit it here.\n"
+        ".Dd November 24, 2026\n"
+        ".Dt SIOLB.INI 5\n"
+        ".Os\n"
+        ".Sh NAME\n"
+        ".Nm siolb.ini\n"
+        ".Nd settings of the Socket.IO load balancer siolb\n"
+        ".Sh DESCRIPTION\n"
+        "The file that\n"
+        ".Xr siolb 8\n"
+        "reads once, at its start, when it is named with\n"
+        ".Fl c .\n"
+        "It has sections,\n"
+        ".Ql \"[proxy]\" ,\n"
+        "and in them lines of the form\n"
+        ".Ql \"key = value\" .\n"
+        "Lines that begin with\n"
+        ".Ql #\n"
+        "or\n"
+        ".Ql \\&;\n"
+        "are comments, and so is what follows a blank and\n"
+        ".Ql \\&;\n"
+        "behind a value.\n"
+        "A line has at most 4096 bytes and is not indented.\n"
+        "A setting that is left out keeps its default; only a worker has to be named.\n"
+        "A setting that may be repeated is a list: each line adds to it, the first one\n"
+        "replaces the default; any other one may be written once.\n"
+        ".Pp\n"
+        ".Ic siolb -t -c Ar file\n"
+        "tests a file, tells every mistake in it with its line, and prints what it\n"
+        "amounts to.\n",
+        out);
+    for (size_t s = 0; s < option_section_count; s++) {
+        fprintf(out, ".Ss [%s]\\&\n", option_sections[s].name);
+        print_man_text(option_sections[s].help, out);
+        fputs(".Bl -tag -width Ds\n", out);
+        for (size_t i = 0; i < option_count; i++)
+            if (is_in(&options[i], &option_sections[s]))
+                print_man_setting(&options[i], out);
+        fputs(".El\n", out);
+    }
+    fputs(".Sh FILES\n"
+          ".Bl -tag -width Ds\n"
+          ".It Pa siolb.ini.example\n"
+          "All settings with their defaults, as\n"
+          ".Ic siolb --print-defaults\n"
+          "prints them; installed with the documentation.\n"
+          ".El\n"
+          ".Sh EXAMPLES\n"
+          "Four workers under pm2 on ports of their own, behind a balancer that tells who\n"
+          "the client is:\n"
+          ".Bd -literal -offset indent\n"
+          "[workers]\n"
+          "worker = 127.0.0.1:3001-3004\n"
+          "[forward]\n"
+          "trust = 10.0.0.0/8\n"
+          "forwarded_for = append\n"
+          ".Ed\n"
+          ".Sh SEE ALSO\n"
+          ".Xr siolb 8\n",
+          out);
 }

@@ -349,14 +349,20 @@ static bool read_mode(struct span text, mode_t *out)
 
 static bool read_listen_flag(struct span word, struct value_listen *out, struct value_why *why)
 {
-    static const char *const not_built[] = {"tls", "proxy", "redirect"};
+    static const char *const not_built[] = {"tls", "redirect"};
     for (size_t i = 0; i < COUNT_OF(not_built); i++)
         if (span_equal(word, span_from_str(not_built[i])))
             return value_refuse(why, "flag \"%s\" is not built yet", not_built[i]);
 
+    if (span_equal(word, SPAN("proxy"))) {
+        if (out->takes_proxy)
+            return value_refuse(why, "\"proxy\" is there twice");
+        out->takes_proxy = true;
+        return true;
+    }
     struct span mode = word;
     if (!take_prefix(&mode, SPAN("mode=")))
-        return value_refuse(why, "unknown flag \"%.*s\"; known: mode=0660", value_quoted(word));
+        return value_refuse(why, "unknown flag \"%.*s\"; known: mode=0660, proxy", value_quoted(word));
     if (out->address.addr.any.sa_family != AF_UNIX)
         return value_refuse(why, "only a unix socket has a mode");
     if (out->unix_mode != 0)
@@ -384,6 +390,69 @@ bool value_listen(struct span text, struct value_listen *out, struct value_why *
         if (!read_listen_flag(word, out, why))
             return false;
     return true;
+}
+
+/* ---- networks ---------------------------------------------------------------------------------------------------- */
+
+bool value_take_element(struct span *list, struct span *out)
+{
+    while (list->len && (is_blank(list->ptr[0]) || list->ptr[0] == ','))
+        *list = span_skip(*list, 1);
+    size_t n = 0;
+    while (n < list->len && !is_blank(list->ptr[n]) && list->ptr[n] != ',')
+        n++;
+    *out = span_of(list->ptr, n);
+    *list = span_skip(*list, n);
+    return n > 0;
+}
+
+static bool has_bits_behind(const struct ip_network *n)
+{
+    struct span bytes = ip_bytes(&n->base);
+    for (size_t bit = n->prefix; bit < 8 * bytes.len; bit++)
+        if ((uint8_t)bytes.ptr[bit / 8] >> (7 - bit % 8) & 1)
+            return true;
+    return false;
+}
+
+bool value_network(struct span text, struct ip_network *out, struct value_why *why)
+{
+    struct span host, prefix = text;
+    uint64_t bits;
+    *out = (struct ip_network){.base.family = IP_NONE};
+    if (span_equal(text, SPAN("unix")))
+        return true;
+    bool has_prefix = take_until(&prefix, '/', &host);
+    if (!has_prefix)
+        host = text;
+    if (!ip_parse(host, &out->base) || out->base.port != 0 || host.ptr[0] == '[')
+        return value_refuse(why, "\"%.*s\" is no address, network (10.0.0.0/8) or \"unix\"", value_quoted(text));
+    uint64_t most = 8 * ip_bytes(&out->base).len;
+    if (!has_prefix) {
+        out->prefix = (uint8_t)most;
+        return true;
+    }
+    if (memchr(host.ptr, ':', host.len) && most == 32)
+        return value_refuse(why, "\"%.*s\": write an IPv4 network as such", value_quoted(text));
+    if (!take_number(&prefix, &bits) || prefix.len > 0 || bits > most)
+        return value_refuse(why, "\"%.*s\": the prefix is not a number from 0 to %u", value_quoted(text),
+                            (unsigned)most);
+    out->prefix = (uint8_t)bits;
+    if (has_bits_behind(out))
+        return value_refuse(why, "\"%.*s\": there are bits behind the prefix", value_quoted(text));
+    return true;
+}
+
+void value_print_network(const struct ip_network *n, char out[VALUE_NETWORK_TEXT_MAX])
+{
+    char text[IP_TEXT_BYTES];
+    bool is_single = n->prefix == 8 * ip_bytes(&n->base).len;
+    if (n->base.family == IP_NONE)
+        (void)snprintf(out, VALUE_NETWORK_TEXT_MAX, "unix");
+    else if (is_single)
+        (void)snprintf(out, VALUE_NETWORK_TEXT_MAX, "%s", ip_host_text(&n->base, text));
+    else
+        (void)snprintf(out, VALUE_NETWORK_TEXT_MAX, "%s/%u", ip_host_text(&n->base, text), n->prefix);
 }
 
 /* ---- worker ------------------------------------------------------------------------------------------------------ */

@@ -45,12 +45,25 @@ void value_print_address(const struct address *a, char out[VALUE_ADDRESS_TEXT_MA
 uint16_t value_port(const struct address *a);
 void value_set_port(struct address *a, uint16_t port);
 
-/* What `listen` says: "0.0.0.0:8080", "[::]:8080", "unix:/run/siolb/http.sock mode=0660". Port 0: the kernel picks. */
+/* What `listen` says: "0.0.0.0:8080", "[::]:8080 proxy", "unix:/run/siolb/http.sock mode=0660". Port 0: the kernel
+ * picks. */
 struct value_listen {
     struct address address;
     mode_t unix_mode; /* 0: not said */
+    bool takes_proxy;
 };
 bool value_listen(struct span text, struct value_listen *out, struct value_why *why) MUST_CHECK;
+
+/* What `trust` says: "10.0.0.0/8", "2001:db8::/32", "192.168.0.7", or "unix" for the peers of unix sockets. Bits behind
+ * the prefix are refused: who writes 10.0.0.7/8 means something else. */
+bool value_network(struct span text, struct ip_network *out, struct value_why *why) MUST_CHECK;
+
+/* "10.0.0.0/8", "unix"; a single address has no prefix. */
+#define VALUE_NETWORK_TEXT_MAX (IP_TEXT_BYTES + 4)
+void value_print_network(const struct ip_network *n, char out[VALUE_NETWORK_TEXT_MAX]);
+
+/* Take the next element off a list whose elements stand apart by blanks or commas; false: there is none. */
+bool value_take_element(struct span *list, struct span *out);
 
 /* What `worker` says: one address, or as many as the range has ports, `weight=` behind it. */
 struct value_worker {

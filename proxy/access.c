@@ -37,13 +37,13 @@ void access_log(const struct exchange *x, unsigned status)
         return;
     bool json = c->config->access == ACCESS_JSON;
     const char *(*escape)(struct span, char *, size_t) = json ? log_json_value : log_value;
-    char line[LOG_LINE_BYTES], when[CLOCK_TEXT_BYTES], client[ADDRESS_TEXT_BYTES], method[64], path[FIELD_BYTES];
+    char line[LOG_LINE_BYTES], when[CLOCK_TEXT_BYTES], client[IP_TEXT_BYTES], method[64], path[FIELD_BYTES];
     char sid[SID_SHOWN_BYTES] = "-";
     struct span head = exchange_head(x);
     if (x->target.has_sid)
         eio_sid_shown(eio_sid(&x->target), sid);
     clock_text(when);
-    snprintf(line, sizeof(line), json ? json_format : plain_format, when, c->id, address_text(&c->address, client),
+    snprintf(line, sizeof(line), json ? json_format : plain_format, when, c->id, ip_text(&x->from, client),
              escape(span_of(head.ptr, x->request.method_name.len), method, sizeof(method)),
              escape(without_query(exchange_target(x)), path, sizeof(path)), transport_name(&x->target), sid, status,
              x->worker ? x->worker->name : "-", route_name(x->route.route), (unsigned long long)x->bytes_up,

@@ -30,7 +30,7 @@ bool client_used(struct client *c, struct span bytes, size_t n)
         backlog_drop(&c->inbox, &c->ctx->metrics, n);
         return true;
     }
-    return backlog_add(&c->inbox, &c->ctx->metrics, span_skip(bytes, n));
+    return ctx_keep(c->ctx, &c->inbox, span_skip(bytes, n));
 }
 
 enum stream_result client_fetch_more(struct client *c, size_t bytes_max, struct span *bytes_out)
@@ -44,7 +44,7 @@ enum stream_result client_fetch_more(struct client *c, size_t bytes_max, struct 
         room = c->ctx->read_bytes;
     /* read into the shared buffer first: the inbox should not be larger than what came */
     enum stream_result result = client_read(c, c->ctx->read_buffer, room, &got);
-    if (result == STREAM_OK && !backlog_add(&c->inbox, &c->ctx->metrics, span_of(c->ctx->read_buffer, got))) {
+    if (result == STREAM_OK && !ctx_keep(c->ctx, &c->inbox, span_of(c->ctx->read_buffer, got))) {
         errno = ENOMEM;
         return STREAM_FAILED;
     }
@@ -58,7 +58,7 @@ bool client_send(struct client *c, struct span bytes)
     c->sent += bytes.len;
     if (!c->outbox && bytes.len && stream_write(&c->stream, bytes, &sent) == STREAM_FAILED)
         return false;
-    if (backlog_add(&c->outbox, &c->ctx->metrics, span_skip(bytes, sent)))
+    if (ctx_keep(c->ctx, &c->outbox, span_skip(bytes, sent)))
         return true;
     errno = ENOMEM;
     return false;

@@ -17,11 +17,15 @@ struct client {
     struct stream stream;
     struct backlog *inbox;  /* read and not used: an incomplete head, requests that wait, bytes sent early */
     struct backlog *outbox; /* what its kernel did not take */
-    struct peer_address address;
+    struct ip address;      /* who is connected: the peer, or whom its PROXY header names */
+    struct ip our_end;      /* where it connected to; known only when proxy_protocol needs it */
     uint32_t id;
-    uint64_t got;   /* bytes read */
-    uint64_t sent;  /* bytes written or in the outbox */
-    bool has_ended; /* its FIN has been read */
+    uint64_t got;    /* bytes read */
+    uint64_t sent;   /* bytes written or in the outbox */
+    bool has_ended;  /* its FIN has been read */
+    bool is_trusted; /* what it says of other addresses is believed (forward.trust) */
+    bool is_counted; /* in ctx->addresses, by `address` */
+    bool is_over;    /* more connections than limits.per_address: it gets that as its answer */
 };
 
 /* Bytes to look at: what is in the inbox, else what one read into the shared buffer brings. STREAM_OK: *bytes_out is

@@ -3,6 +3,7 @@
 #include "access.h"
 #include "clock.h"
 #include "core/http_reply.h"
+#include "core/proxy_header.h"
 #include "exchange.h"
 
 #include <assert.h>
@@ -17,14 +18,16 @@
 #define LOOK_AGAIN_AT    2 /* sweeps without an event */
 
 /*  state      waits for                            deadline                        may become
+ *  PROXY      a trusted peer's PROXY header        head                            HEAD CLOSING CLOSED
  *  HEAD       a whole request head                 head, or keepalive between two  EXCHANGE CLOSING CLOSED
  *  EXCHANGE   exchange.c to finish                 its own                         HEAD CLOSING CLOSED
  *  CLOSING    our last bytes to go out, then the   linger                          CLOSED
  *             client's FIN
  *  CLOSED     the reaper                           none                            -          */
-enum conn_state { CONN_HEAD, CONN_EXCHANGE, CONN_CLOSING, CONN_CLOSED, CONN_STATES };
+enum conn_state { CONN_PROXY, CONN_HEAD, CONN_EXCHANGE, CONN_CLOSING, CONN_CLOSED, CONN_STATES };
 
 static const uint8_t conn_may_enter[CONN_STATES] = {
+    [CONN_PROXY] = BIT(CONN_HEAD) | BIT(CONN_CLOSING) | BIT(CONN_CLOSED),
     [CONN_HEAD] = BIT(CONN_EXCHANGE) | BIT(CONN_CLOSING) | BIT(CONN_CLOSED),
     [CONN_EXCHANGE] = BIT(CONN_HEAD) | BIT(CONN_CLOSING) | BIT(CONN_CLOSED),
     [CONN_CLOSING] = BIT(CONN_CLOSED),
@@ -41,7 +44,7 @@ struct conn {
     uint32_t lingered;    /* bytes thrown away in CLOSING */
     uint16_t quiet;       /* sweeps since the last event */
     uint8_t state;        /* enum conn_state */
-    bool head_begun;      /* a byte of the head has come */
+    bool head_begun;      /* a byte of the head, or of the PROXY header, has come */
     bool resets;          /* CLOSING ends with RST: the client must not take what it has for the whole */
     const char *phase;    /* for the closing line: where it ended, */
     const char *ended_by; /* by whom, */
@@ -55,7 +58,9 @@ static void conn_close(struct conn *c, enum reason why, const char *who, bool re
 static const char *conn_state_name(enum conn_state s)
 {
     static const char *const name[] = {
-        [CONN_HEAD] = "head", [CONN_EXCHANGE] = "exchange", [CONN_CLOSING] = "closing", [CONN_CLOSED] = "closed"};
+        [CONN_PROXY] = "proxy",     [CONN_HEAD] = "head",     [CONN_EXCHANGE] = "exchange",
+        [CONN_CLOSING] = "closing", [CONN_CLOSED] = "closed",
+    };
     return name[s];
 }
 
@@ -67,17 +72,25 @@ static void conn_limit_closing(struct conn *c)
     deadline_set(&c->deadline, wait_ms ? clock_ms() + wait_ms : 0);
 }
 
+/* How long the next head may take, or its beginning, or what waits for the client before that. From accept on it is one
+ * time for the first head and all that comes before it. */
+static uint64_t conn_head_until_ms(const struct conn *c)
+{
+    const struct config *cfg = c->client.config;
+    if (c->client.outbox)
+        return cfg->stall_ms ? clock_ms() + cfg->stall_ms : 0;
+    return c->requests ? clock_ms() + cfg->keepalive_ms : c->started_ms + cfg->head_ms;
+}
+
 /* Begin the wait of the present state. */
 static void conn_arm(struct conn *c)
 {
-    const struct config *cfg = c->client.config;
     if (c->state == CONN_CLOSING) {
         conn_limit_closing(c);
-    } else if (c->state == CONN_HEAD) {
+    } else if (c->state == CONN_HEAD || c->state == CONN_PROXY) {
         http_head_init(&c->head);
         c->head_begun = false;
-        uint64_t wait_ms = c->client.outbox ? cfg->stall_ms : c->requests ? cfg->keepalive_ms : cfg->head_ms;
-        deadline_set(&c->deadline, wait_ms ? clock_ms() + wait_ms : 0);
+        deadline_set(&c->deadline, conn_head_until_ms(c));
     } else {
         deadline_set(&c->deadline, 0); /* the exchange sets its own */
     }
@@ -106,10 +119,10 @@ static void conn_note_end(struct conn *c, enum reason why, const char *who)
 
 static void conn_log_closed(const struct conn *c)
 {
-    char client[ADDRESS_TEXT_BYTES];
+    char client[IP_TEXT_BYTES];
     log_line(&c->client.ctx->log, LOG_INFO, "closed",
              "conn=%u client=%s worker=%s route=%s end=%s/%s reason=%s age_ms=%llu requests=%u in=%llu out=%llu",
-             c->client.id, address_text(&c->client.address, client), c->last_worker ? c->last_worker->name : "-",
+             c->client.id, ip_text(&c->client.address, client), c->last_worker ? c->last_worker->name : "-",
              route_name(c->last_route), c->ended_by, c->phase, reason_word(c->why),
              (unsigned long long)(clock_ms() - c->started_ms), c->requests, (unsigned long long)c->client.got,
              (unsigned long long)c->client.sent);
@@ -124,6 +137,8 @@ static void conn_bury(struct conn *c)
     if (c->exchange)
         exchange_free(c->exchange);
     c->exchange = NULL;
+    if (c->client.is_counted)
+        addresses_leave(ctx->addresses, &c->client.address);
     metrics_sub(&ctx->metrics, M_CLIENTS, 1);
     metrics_add(&ctx->metrics, M_BYTES_UP, c->client.got);
     metrics_add(&ctx->metrics, M_BYTES_DOWN, c->client.sent);
@@ -156,7 +171,7 @@ static void conn_mirror_cors(const struct exchange *x, struct http_reply *reply)
 {
     struct span origin;
     struct cors_grant grant;
-    if (!x || x->target.path == EIO_NO_PATH || !http_field_find(exchange_head(x), SPAN("Origin"), &origin) ||
+    if (!x || x->target.path == EIO_NO_PATH || !http_field_only(exchange_head(x), SPAN("Origin"), &origin) ||
         !cors_find(x->client->ctx->cors, x->target.path, origin, &grant))
         return;
     reply->allow_origin = grant.allow_origin;
@@ -177,6 +192,8 @@ static void conn_count_reply(struct conn *c, enum reason why)
         metrics_add(m, M_REPLIES_RESPONSE_TIMEOUT, 1);
         break;
     case REASON_BAD_RESPONSE:
+    case REASON_TOO_MANY_CONNECTIONS: /* no line for each: it would be a flood of lines */
+    case REASON_TOO_MANY_HANDSHAKES:
         break; /* counted where it was judged */
     default:
         metrics_add(m, M_REFUSED_REQUESTS, 1);
@@ -193,7 +210,9 @@ static bool conn_reply(struct conn *c, enum reason why, const struct exchange *x
         .why = why,
         .close = close,
         .head_only = x && x->request.method == HTTP_HEAD,
-        .retry_after_s = why == REASON_NO_WORKER ? RETRY_AFTER_S : 0,
+        .retry_after_s = why == REASON_NO_WORKER ? RETRY_AFTER_S
+                         : x                     ? x->retry_after_s
+                                                 : 0,
     };
     conn_mirror_cors(x, &reply);
     conn_count_reply(c, why);
@@ -290,7 +309,8 @@ static bool conn_end_exchange(struct conn *c)
     bool was_whole = http_body_is_done(&x->body_up);
     bool sends_no_more = was_whole && (c->client.has_ended || !http_head_is_persistent(&x->request));
     bool keeps = was_whole && http_head_is_persistent(&x->request) && !(c->client.has_ended && !c->client.inbox) &&
-                 (why == REASON_NO_WORKER || why == REASON_RESPONSE_TIMEOUT || why == REASON_SESSION_GONE);
+                 (why == REASON_NO_WORKER || why == REASON_RESPONSE_TIMEOUT || why == REASON_SESSION_GONE ||
+                  why == REASON_TOO_MANY_HANDSHAKES);
     bool sent = true;
     if (end == EXCHANGE_REPLY)
         sent = conn_reply(c, why, x, !keeps);
@@ -442,6 +462,71 @@ static bool conn_step_head(struct conn *c)
     return false;
 }
 
+/* --- who is there --- */
+
+/* It is known now whose connection this is: is it one too many? Twice as many as may be get an answer that says so;
+ * that bounds what the connections of one address can hold. False: closed. */
+static bool conn_admit(struct conn *c)
+{
+    struct client *cl = &c->client;
+    const struct config *cfg = cl->config;
+    cl->is_trusted = ip_is_in(&cl->address, cfg->trust, cfg->trust_count);
+    if (!cfg->per_address || cl->is_trusted) /* those of whom a trusted peer tells are counted with their requests */
+        return true;
+    uint32_t connections = addresses_enter(cl->ctx->addresses, &cl->address);
+    cl->is_counted = connections > 0;
+    cl->is_over = connections > cfg->per_address;
+    if (connections <= 2 * cfg->per_address)
+        return true;
+    metrics_add(&cl->ctx->metrics, M_LIMITED_CONNECTIONS, 1);
+    conn_close(c, REASON_TOO_MANY_CONNECTIONS, "client", true);
+    return false;
+}
+
+static bool conn_take_proxy_header(struct conn *c, struct span bytes)
+{
+    struct client *cl = &c->client;
+    struct proxy_header header;
+    size_t used;
+    enum parse parsed = proxy_header_parse(bytes, &header, &used);
+    if (parsed == PARSE_BAD)
+        return conn_refuse(c, REASON_BAD_PROXY_HEADER);
+    c->head_begun = true;
+    if (!client_used(cl, bytes, used)) {
+        conn_close(c, REASON_NO_MEMORY, "siolb", true);
+        return false;
+    }
+    if (parsed == PARSE_MORE)
+        return true;
+    if (header.from.family != IP_NONE) {
+        cl->address = header.from;
+        cl->our_end = header.to;
+    }
+    if (!conn_admit(c))
+        return false;
+    conn_enter(c, CONN_HEAD);
+    return true;
+}
+
+static bool conn_step_proxy(struct conn *c)
+{
+    struct client *cl = &c->client;
+    struct span bytes;
+    switch (c->head_begun ? client_fetch_more(cl, PROXY_HEADER_BYTES_MAX, &bytes) : client_fetch(cl, &bytes)) {
+    case STREAM_OK:
+        return conn_take_proxy_header(c, bytes);
+    case STREAM_EOF:
+        conn_close(c, REASON_FIN, "client", false);
+        return false;
+    case STREAM_FAILED:
+        conn_close_broken(c, errno);
+        return false;
+    case STREAM_BLOCKED:
+        break;
+    }
+    return false;
+}
+
 /* --- driving it --- */
 
 /* Go on until there is nothing to do but wait; the one driver of the state machine. */
@@ -450,6 +535,9 @@ static void conn_run(struct conn *c)
     for (int steps = 0; steps < STEPS_PER_TURN; steps++) {
         bool moved = false;
         switch ((enum conn_state)c->state) {
+        case CONN_PROXY:
+            moved = conn_step_proxy(c);
+            break;
         case CONN_HEAD:
             moved = conn_step_head(c);
             break;
@@ -484,6 +572,7 @@ static void on_deadline(void *arg)
 {
     struct conn *c = arg;
     switch ((enum conn_state)c->state) {
+    case CONN_PROXY:
     case CONN_HEAD:
         if (c->client.outbox)
             conn_close(c, REASON_STALLED, "client", false);
@@ -511,7 +600,7 @@ size_t conn_bytes(void)
     return sizeof(struct conn);
 }
 
-bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from)
+bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from, bool takes_proxy)
 {
     struct conn *c = pool_take(&ctx->conn_pool);
     if (!c || !stream_start(&c->client.stream, ctx->base, fd, on_client_event, c)) {
@@ -522,13 +611,18 @@ bool conn_start(struct ctx *ctx, int fd, const struct sockaddr *from)
     c->client.ctx = ctx;
     c->client.config = config_hold(ctx->config);
     c->client.id = ++ctx->next_id;
-    address_from_sockaddr(&c->client.address, from);
+    c->client.address = address_ip(from);
     c->started_ms = clock_ms();
     deadline_init(&c->deadline, ctx->base, on_deadline, c);
     list_add_last(&ctx->conns, &c->link);
     metrics_add(&ctx->metrics, M_CLIENTS, 1);
     metrics_add(&ctx->metrics, M_ACCEPTED, 1);
-    conn_arm(c);
+    if (c->client.config->proxy_protocol)
+        c->client.our_end = address_of_our_end(fd);
+    bool is_told = takes_proxy && ip_is_in(&c->client.address, ctx->config->trust, ctx->config->trust_count);
+    c->state = is_told ? CONN_PROXY : CONN_HEAD;
+    if (is_told || conn_admit(c))
+        conn_arm(c);
     return true;
 }
 
@@ -537,6 +631,7 @@ static bool conn_has_news(struct conn *c)
 {
     bool quiet = c->quiet == LOOK_AGAIN_AT;
     switch ((enum conn_state)c->state) {
+    case CONN_PROXY:
     case CONN_HEAD:
         return quiet && stream_look_again(&c->client.stream);
     case CONN_EXCHANGE:
@@ -559,11 +654,38 @@ void conn_sweep(struct ctx *ctx)
     }
 }
 
+static uint64_t conn_holds(const struct conn *c)
+{
+    uint64_t own = backlog_span(c->client.inbox).len + backlog_span(c->client.outbox).len;
+    return own + (c->exchange ? exchange_holds(c->exchange) : 0);
+}
+
+void conn_weigh_all(struct ctx *ctx, struct shed *shed)
+{
+    LIST_EACH (n, &ctx->conns)
+        shed_weigh(shed, conn_holds(LINK_OWNER(n, struct conn, link)));
+}
+
+void conn_shed(struct ctx *ctx, uint64_t bytes_min, uint64_t *excess)
+{
+    LIST_EACH (n, &ctx->conns) {
+        struct conn *c = LINK_OWNER(n, struct conn, link);
+        uint64_t bytes = conn_holds(c);
+        if (*excess == 0)
+            return;
+        if (bytes < bytes_min)
+            continue;
+        *excess -= bytes < *excess ? bytes : *excess;
+        metrics_add(&ctx->metrics, M_SHED, 1);
+        conn_close(c, REASON_SHED, "siolb", true);
+    }
+}
+
 void conn_drain_all(struct ctx *ctx)
 {
     LIST_EACH (n, &ctx->conns) {
         struct conn *c = LINK_OWNER(n, struct conn, link);
-        if (c->state == CONN_HEAD && !c->head_begun && !c->client.outbox)
+        if ((c->state == CONN_HEAD || c->state == CONN_PROXY) && !c->head_begun && !c->client.outbox)
             conn_close(c, REASON_DRAINED, "operator", false);
     }
 }

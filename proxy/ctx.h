@@ -5,6 +5,8 @@
 #define SIOLB_CTX_H
 
 #include "../config/config.h"
+#include "backlog.h"
+#include "core/addresses.h"
 #include "core/cors.h"
 #include "core/fleet.h"
 #include "core/metrics.h"
@@ -15,6 +17,7 @@
 #include "reaper.h"
 
 #include <event2/event.h>
+#include <event2/event_struct.h>
 
 #define READ_BYTES (256u * 1024) /* the one read buffer; a read asks for at most limits.buffer of it */
 
@@ -32,6 +35,7 @@ struct ctx {
     struct fleet fleet;
     struct upstream_pool *pools; /* beside fleet.workers, by index */
     struct cors *cors;
+    struct addresses *addresses; /* NULL: no limit counts by address */
     struct reaper reaper;
     struct pool conn_pool;
     struct pool exchange_pool;
@@ -40,15 +44,38 @@ struct ctx {
     struct list conns;
     struct list tunnels;
     char *read_buffer;
-    size_t read_bytes;  /* what one read may ask for: at most limits.buffer, so that what a slow peer leaves fits */
-    uint64_t random[2]; /* state of ctx_random */
-    uint32_t now_s;     /* CLOCK_BOOTTIME, set once a second */
-    uint32_t ticks;     /* seconds that server.c has counted */
-    uint32_t next_id;   /* of the next conn */
+    size_t read_bytes;   /* what one read may ask for: at most limits.buffer, so that what a slow peer leaves fits */
+    uint64_t random[2];  /* state of ctx_random */
+    uint32_t now_s;      /* CLOCK_BOOTTIME, set once a second */
+    uint32_t ticks;      /* seconds that server.c has counted */
+    uint32_t next_id;    /* of the next conn */
+    uint64_t memory_max; /* of all buffers together; 0: no ceiling */
+    struct event shed;   /* made active when they hold more */
     bool is_draining;
     void (*on_client_gone)(struct ctx *ctx);                 /* a conn or tunnel has closed: its descriptors are free */
     void (*on_misplaced)(struct ctx *ctx, struct span path); /* Engine.IO on a path that is not configured */
 };
+
+/* Bytes that all buffers hold. */
+static inline uint64_t ctx_buffered(const struct ctx *ctx)
+{
+    return ctx->metrics.value[M_BUFFERED_BYTES] + ctx->metrics.value[M_COPIED_BYTES];
+}
+
+/* Buffers have grown. Over the ceiling, something has to go: not now, when somebody is in the middle of something. */
+static inline void ctx_note_growth(struct ctx *ctx)
+{
+    if (ctx->memory_max && ctx_buffered(ctx) > ctx->memory_max)
+        event_active(&ctx->shed, 0, 0);
+}
+
+/* backlog_add() under the ceiling of limits.memory. */
+static inline bool ctx_keep(struct ctx *ctx, struct backlog **b, struct span bytes)
+{
+    bool kept = backlog_add(b, &ctx->metrics, bytes);
+    ctx_note_growth(ctx);
+    return kept;
+}
 
 /* xorshift128+: spreads load, guards nothing. */
 static inline uint64_t ctx_random(struct ctx *ctx)

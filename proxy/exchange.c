@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "core/cors.h"
+#include "core/proxy_header.h"
 #include "session.h"
 #include "tunnel.h"
 
@@ -76,12 +77,12 @@ static void down_enter(struct exchange *x, enum exchange_down next)
 
 struct span exchange_head(const struct exchange *x)
 {
-    return span_of(x->copy, x->head_bytes);
+    return span_of(x->copy + x->head_at, x->head_bytes);
 }
 
 struct span exchange_target(const struct exchange *x)
 {
-    return span_of(x->copy + (x->request.target.at - x->request.start), x->request.target.len);
+    return span_of(exchange_head(x).ptr + (x->request.target.at - x->request.start), x->request.target.len);
 }
 
 /* --- the end --- */
@@ -178,7 +179,7 @@ static struct worker *exchange_route(struct exchange *x, const struct worker *no
         .cookie_handshakes = cfg->cookie_handshakes,
         .balance = (enum balance)cfg->balance,
         .random = ctx_random(ctx),
-        .client = address_bytes(&x->client->address),
+        .client = ip_bytes(&x->from),
         .now_s = ctx->now_s,
         .now_ms = clock_ms(),
         .not_this = not_this,
@@ -260,7 +261,7 @@ static enum stream_result exchange_write_up(struct exchange *x, struct span byte
     x->up->sent += sent;
     if (sent)
         upstream_note_connected(x->up);
-    if (backlog_add(&x->to_worker, metrics_of(x), span_skip(bytes, sent)))
+    if (ctx_keep(ctx_of(x), &x->to_worker, span_skip(bytes, sent)))
         return result;
     errno = ENOMEM;
     return STREAM_FAILED;
@@ -280,7 +281,8 @@ static bool exchange_dispatch(struct exchange *x)
 {
     for (;;) {
         enum upstream_failure failure;
-        x->up = upstream_take(ctx_of(x), x->worker, x->has_retried, x->on_event, x->user, &failure);
+        bool fresh = x->has_retried || x->client->config->proxy_protocol; /* a PROXY header is for one client */
+        x->up = upstream_take(ctx_of(x), x->worker, fresh, x->on_event, x->user, &failure);
         if (!x->up) {
             if (!exchange_next_worker(x, failure))
                 return true;
@@ -315,21 +317,35 @@ static bool exchange_may_retry(const struct exchange *x, bool by_fin)
     return x->up->is_reused && is_safe && !x->target.has_sid && x->request.framing == HTTP_NO_BODY;
 }
 
+/* The request will not be sent again: only its head is needed. */
+static void exchange_forget_body(struct exchange *x)
+{
+    uint32_t needed = x->head_at + x->head_bytes;
+    x->copy_is_whole = false;
+    if (x->copy_bytes == needed)
+        return;
+    metrics_sub(metrics_of(x), M_COPIED_BYTES, x->copy_bytes - needed);
+    x->copy_bytes = needed;
+    char *less = realloc(x->copy, needed);
+    if (less)
+        x->copy = less;
+}
+
 /* Keep what is sent as long as it may have to be sent again and is small. */
 static void exchange_copy_more(struct exchange *x, struct span bytes)
 {
-    if (!x->copy_is_whole || x->is_answered || x->copy_bytes + bytes.len > x->client->config->buffer_bytes) {
-        x->copy_is_whole = false;
-        return;
-    }
-    char *grown = realloc(x->copy, x->copy_bytes + bytes.len);
+    bool is_wanted = x->copy_is_whole && !x->is_answered;
+    bool is_small = x->copy_bytes + bytes.len <= x->client->config->buffer_bytes;
+    char *grown = is_wanted && is_small ? realloc(x->copy, x->copy_bytes + bytes.len) : NULL;
     if (!grown) {
-        x->copy_is_whole = false;
+        exchange_forget_body(x);
         return;
     }
     memcpy(grown + x->copy_bytes, bytes.ptr, bytes.len);
     x->copy = grown;
     x->copy_bytes += (uint32_t)bytes.len;
+    metrics_add(metrics_of(x), M_COPIED_BYTES, bytes.len);
+    ctx_note_growth(ctx_of(x));
 }
 
 /* The worker takes nothing more: what it answered before may still be read. */
@@ -558,16 +574,25 @@ static void exchange_end_error(struct exchange *x)
     backlog_free(&x->error_body, metrics_of(x));
 }
 
-/* What a worker grants to an origin is remembered for our own replies. */
+/* Can this answer tell what an origin may read? Only an Engine.IO request that was served: an error says nothing, the
+ * client's script may be for everybody, and what a preflight (OPTIONS) is told is what may be sent. */
+static bool exchange_may_grant(const struct exchange *x)
+{
+    return x->target.path != EIO_NO_PATH && x->target.transport != EIO_TRANSPORT_NONE &&
+           x->request.method != HTTP_OPTIONS && x->response.status >= 200 && x->response.status <= 299;
+}
+
+/* What a worker grants to an origin is remembered for our own replies. A field that comes twice is no grant to a
+ * browser either; a client that names two origins tells nothing about the first of them. */
 static void exchange_note_cors(struct exchange *x, struct span head)
 {
     struct span origin, granted = span_of("", 0), credentials;
-    if (x->target.path == EIO_NO_PATH || !(x->request.facts & HTTP_HAS_ORIGIN) || x->response.status < 200 ||
-        x->response.status > 299 || !http_field_find(exchange_head(x), SPAN("Origin"), &origin))
+    if (!(x->request.facts & HTTP_HAS_ORIGIN) || !exchange_may_grant(x) ||
+        !http_field_only(exchange_head(x), SPAN("Origin"), &origin))
         return;
     if (x->response.facts & HTTP_GRANTS_ORIGIN)
-        (void)http_field_find(head, SPAN("Access-Control-Allow-Origin"), &granted);
-    bool with_credentials = http_field_find(head, SPAN("Access-Control-Allow-Credentials"), &credentials) &&
+        (void)http_field_only(head, SPAN("Access-Control-Allow-Origin"), &granted);
+    bool with_credentials = http_field_only(head, SPAN("Access-Control-Allow-Credentials"), &credentials) &&
                             span_equal(credentials, SPAN("true"));
     cors_note(ctx_of(x)->cors, x->target.path, origin, granted, with_credentials);
 }
@@ -663,7 +688,7 @@ static bool exchange_become_tunnel(struct exchange *x, struct span from_head)
     size_t ahead = backlog_span(c->outbox).len;
     uint32_t now_s = ctx->now_s; /* the clock that the tunnel will be told its age by */
     uint32_t age_s = (uint32_t)((clock_ms() - x->started_ms) / 1000);
-    if (ahead && !backlog_add(&c->outbox, &ctx->metrics, from_head))
+    if (ahead && !ctx_keep(ctx, &c->outbox, from_head))
         return exchange_client_gone(x, ENOMEM);
     uint64_t limit_s = (c->config->tunnel_ms + 999) / 1000;
     struct tunnel_spec spec = {
@@ -677,7 +702,8 @@ static bool exchange_become_tunnel(struct exchange *x, struct span from_head)
         .reads_first_frame = !limit_s && x->route.is_handshake,
         .id = c->id,
         .started_s = now_s - age_s,
-        .client = c->address,
+        .client = x->from,
+        .is_counted = c->is_counted || x->is_counted,
         .route = x->route.route,
     };
     x->status = 101;
@@ -690,6 +716,7 @@ static bool exchange_become_tunnel(struct exchange *x, struct span from_head)
     x->up = NULL;
     if (!tunnel_start(ctx, &spec))
         return exchange_ends(x, EXCHANGE_TUNNEL, REASON_NO_MEMORY, "siolb");
+    c->is_counted = x->is_counted = false; /* the tunnel is */
     return exchange_ends(x, EXCHANGE_TUNNEL, REASON_NONE, "worker");
 }
 
@@ -707,6 +734,7 @@ static bool exchange_take_down(struct exchange *x, struct span in)
 {
     size_t good;
     x->is_answered = true;
+    exchange_forget_body(x);
     enum judged judged = exchange_judge(x, in, &good);
     if (x->end != EXCHANGE_RUNS)
         return true;
@@ -720,7 +748,7 @@ static bool exchange_take_down(struct exchange *x, struct span in)
         return exchange_bad_response(x);
     if (x->head_down)
         backlog_drop(&x->head_down, metrics_of(x), judged == JUDGED_PART ? good : in.len);
-    else if (judged == JUDGED_PART && !backlog_add(&x->head_down, metrics_of(x), rest))
+    else if (judged == JUDGED_PART && !ctx_keep(ctx_of(x), &x->head_down, rest))
         return exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
     return true;
 }
@@ -784,7 +812,7 @@ static bool exchange_read_worker(struct exchange *x)
     }
     struct span in = span_of(ctx->read_buffer, got);
     if (x->head_down) {
-        if (!backlog_add(&x->head_down, &ctx->metrics, in))
+        if (!ctx_keep(ctx, &x->head_down, in))
             return exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
         in = backlog_span(x->head_down);
     }
@@ -810,10 +838,11 @@ static bool exchange_pull_down(struct exchange *x)
 static bool exchange_may_pool(const struct exchange *x)
 {
     const struct http_head *q = &x->request, *r = &x->response;
-    return x->up && !x->worker_ended && !x->has_surplus && !x->is_early && !x->fin_passed && x->state_up == UP_DONE &&
-           !x->to_worker && r->framing != HTTP_UNTIL_CLOSE && q->minor == 1 && r->minor == 1 &&
-           http_head_is_persistent(q) && http_head_is_persistent(r) && !(q->facts & HTTP_HAS_UPGRADE) &&
-           !(x->up->stream.flags & (STREAM_HUNG_UP | STREAM_READABLE)) && x->worker->state != WORKER_DRAINING;
+    return x->up && !x->client->config->proxy_protocol && !x->worker_ended && !x->has_surplus && !x->is_early &&
+           !x->fin_passed && x->state_up == UP_DONE && !x->to_worker && r->framing != HTTP_UNTIL_CLOSE &&
+           q->minor == 1 && r->minor == 1 && http_head_is_persistent(q) && http_head_is_persistent(r) &&
+           !(q->facts & HTTP_HAS_UPGRADE) && !(x->up->stream.flags & (STREAM_HUNG_UP | STREAM_READABLE)) &&
+           x->worker->state != WORKER_DRAINING;
 }
 
 static bool exchange_client_may_go_on(const struct exchange *x)
@@ -854,6 +883,86 @@ bool exchange_step(struct exchange *x)
     return moved || x->end != EXCHANGE_RUNS;
 }
 
+/* --- what the worker gets --- */
+
+static struct forward forward_of(const struct exchange *x, struct span bytes)
+{
+    return (struct forward){
+        .mode = (enum forward_mode)x->client->config->forwarded_for,
+        .peer_is_trusted = x->client->is_trusted,
+        .peer = x->client->address,
+        .believed = x->from,
+        .host = span_in(bytes, x->request.host),
+        .proto = SPAN("http"),
+    };
+}
+
+/* The request as it goes on: its own bytes, and the lines about its client that the operator wants. `head` and `body`
+ * lie in `bytes`. False: out of memory. */
+static bool exchange_write_request(struct exchange *x, struct span bytes, struct span head, struct span body)
+{
+    const struct config *cfg = x->client->config;
+    struct forward forward = forward_of(x, bytes);
+    size_t ahead = cfg->proxy_protocol ? PROXY_HEADER_WRITTEN_MAX : 0;
+    size_t added = cfg->forwarded_for ? forward_bytes_max(&forward) : 0;
+    char *at = x->copy = malloc(ahead + head.len + added + body.len);
+    if (!at)
+        return false;
+    if (cfg->proxy_protocol)
+        at += proxy_header_write(cfg->proxy_protocol, &(struct proxy_header){x->from, x->client->our_end}, at);
+    x->head_at = (uint32_t)(at - x->copy);
+    if (cfg->forwarded_for) {
+        x->head_bytes = (uint32_t)forward_write(&forward, head, at);
+    } else {
+        x->head_bytes = (uint32_t)head.len;
+        memcpy(at, head.ptr, head.len);
+    }
+    at += x->head_bytes;
+    if (body.len)
+        memcpy(at, body.ptr, body.len);
+    x->copy_bytes = x->head_at + x->head_bytes + (uint32_t)body.len;
+    x->copy_is_whole = true;
+    metrics_add(metrics_of(x), M_COPIED_BYTES, x->copy_bytes);
+    ctx_note_growth(ctx_of(x));
+    return true;
+}
+
+/* --- limits per address --- */
+
+/* A client behind a trusted peer has no connection of its own: its requests under way and its websockets count. */
+static bool exchange_is_one_too_many(struct exchange *x)
+{
+    const struct config *cfg = x->client->config;
+    if (!cfg->per_address || !x->client->is_trusted)
+        return x->client->is_over;
+    uint32_t connections = addresses_enter(ctx_of(x)->addresses, &x->from);
+    x->is_counted = connections > 0;
+    return connections > cfg->per_address;
+}
+
+static bool exchange_may_begin_session(struct exchange *x)
+{
+    uint64_t rate = x->client->config->handshakes_per_address, wait_ms;
+    if (!rate || !route_is_handshake((enum http_method)x->request.method, &x->target) ||
+        addresses_take_handshake(ctx_of(x)->addresses, &x->from, rate, clock_ms(), &wait_ms))
+        return true;
+    x->retry_after_s = (uint32_t)((wait_ms + 999) / 1000);
+    return false;
+}
+
+/* False: it is over, with the answer that says so. */
+static bool exchange_admit(struct exchange *x)
+{
+    if (exchange_is_one_too_many(x)) {
+        metrics_add(metrics_of(x), M_LIMITED_CONNECTIONS, 1);
+        exchange_ends(x, EXCHANGE_REPLY, REASON_TOO_MANY_CONNECTIONS, "client");
+    } else if (!exchange_may_begin_session(x)) {
+        metrics_add(metrics_of(x), M_LIMITED_HANDSHAKES, 1);
+        exchange_ends(x, EXCHANGE_REPLY, REASON_TOO_MANY_HANDSHAKES, "client");
+    }
+    return x->end == EXCHANGE_RUNS;
+}
+
 /* --- start, timers, free --- */
 
 static bool wants_tunnel(const struct http_head *q)
@@ -883,20 +992,19 @@ struct exchange *exchange_start(struct client *client, const struct http_head *h
     x->user = user;
     x->request = *head;
     x->started_ms = clock_ms();
-    x->head_bytes = head->end - head->start;
     http_head_init(&x->response);
     http_body_init(&x->body_up, (enum http_framing)head->framing, head->length);
     ssize_t body = body_share(&x->body_up, span_skip(bytes, head->end));
     *used_out = head->end + (body > 0 ? (size_t)body : 0);
-    x->copy_bytes = (uint32_t)(*used_out - head->start);
-    x->copy = malloc(x->copy_bytes);
-    if (!x->copy) {
+    struct span own_head = span_of(bytes.ptr + head->start, head->end - head->start);
+    x->from = client->address;
+    if (client->is_trusted)
+        x->from = forward_believe(own_head, &client->address, cfg->trust, cfg->trust_count);
+    if (!exchange_write_request(x, bytes, own_head, span_of(bytes.ptr + head->end, *used_out - head->end))) {
         pool_give_back(x);
         return NULL;
     }
-    memcpy(x->copy, bytes.ptr + head->start, x->copy_bytes);
-    x->copy_is_whole = true;
-    x->bytes_up = x->copy_bytes;
+    x->bytes_up = *used_out - head->start;
     x->wants_tunnel = wants_tunnel(head);
     metrics_add(&client->ctx->metrics, M_EXCHANGES, 1);
     metrics_add(&client->ctx->metrics, M_REQUESTS, 1);
@@ -907,6 +1015,8 @@ struct exchange *exchange_start(struct client *client, const struct http_head *h
         return x;
     }
     exchange_hint(x);
+    if (!exchange_admit(x))
+        return x;
     exchange_set_worker(x, exchange_route(x, NULL));
     exchange_count_route(x);
     if (x->worker)
@@ -938,9 +1048,17 @@ bool exchange_sweep(struct exchange *x, bool quiet)
     return client || worker;
 }
 
+size_t exchange_holds(const struct exchange *x)
+{
+    return x->copy_bytes + backlog_span(x->to_worker).len + backlog_span(x->head_down).len;
+}
+
 void exchange_free(struct exchange *x)
 {
     struct metrics *m = metrics_of(x);
+    if (x->is_counted)
+        addresses_leave(ctx_of(x)->addresses, &x->from);
+    metrics_sub(m, M_COPIED_BYTES, x->copy_bytes);
     exchange_drop_upstream(x, false);
     exchange_set_worker(x, NULL);
     metrics_sub(m, M_EXCHANGES, 1);

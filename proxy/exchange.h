@@ -42,8 +42,10 @@ struct exchange {
     uint64_t bytes_up;   /* of this request, head and body */
     uint64_t bytes_down; /* of this response */
     uint64_t started_ms;
-    struct http_head request; /* slices count from where `copy` would begin with request.start */
+    struct http_head request; /* slices up to the target count as if the head in `copy` began with request.start */
     struct eio_target target;
+    struct ip from;         /* the client, as far as it is believed who that is */
+    uint32_t retry_after_s; /* what our own reply says; 0: nothing */
     /* its own */
     struct client *client;
     struct deadline *deadline; /* conn's; the exchange sets it */
@@ -57,12 +59,13 @@ struct exchange {
     struct backlog *head_down;  /* an incomplete response head */
     struct backlog *error_body; /* of a 400 to a known sid: does it say that the session is unknown? */
     struct learn *learn;
-    char *copy; /* the request from its first byte on */
+    char *copy; /* what the worker gets, from its first byte on: [PROXY header,] head, body */
     uint32_t copy_bytes;
-    uint32_t head_bytes; /* of the request head in it */
-    uint8_t state_up;    /* enum exchange_up */
-    uint8_t state_down;  /* enum exchange_down */
-    uint8_t interim;     /* 1xx so far */
+    uint32_t head_at; /* where the head begins in it, */
+    uint32_t head_bytes;
+    uint8_t state_up;   /* enum exchange_up */
+    uint8_t state_down; /* enum exchange_down */
+    uint8_t interim;    /* 1xx so far */
     uint16_t connects_failed;
     bool copy_is_whole : 1; /* all that was sent so far is in the copy */
     bool has_retried : 1;
@@ -73,6 +76,7 @@ struct exchange {
     bool fin_passed : 1;     /* the client's FIN went on to the worker */
     bool worker_ended : 1;   /* the worker's FIN was read */
     bool is_newcomer : 1;    /* counted in worker->newcomers */
+    bool is_counted : 1;     /* in ctx->addresses, by `from` */
     bool reads_error : 1;    /* error_body is being filled */
     bool learned_cookie : 1; /* the sid is known from Set-Cookie */
 };
@@ -93,6 +97,9 @@ void exchange_note_deadline(struct exchange *x);
 /* Once a second: keeps the session young; `quiet`: nothing has happened for a while, look behind short reads once.
  * True: there is something to step. */
 bool exchange_sweep(struct exchange *x, bool quiet);
+
+/* Bytes in its buffers. */
+size_t exchange_holds(const struct exchange *x);
 
 /* The request head, for those who need a field of it. */
 struct span exchange_head(const struct exchange *x);

@@ -55,14 +55,14 @@ static bool bind_tcp(struct listener *l, const struct config_listen *where)
 static void name_listener(struct listener *l, const struct config_listen *where)
 {
     struct address bound = {.bytes = sizeof(bound.addr)};
-    struct peer_address text_of;
-    char text[ADDRESS_TEXT_BYTES];
+    struct ip text_of;
+    char text[IP_TEXT_BYTES];
     if (where->address.addr.any.sa_family == AF_UNIX || getsockname(l->fd, &bound.addr.any, &bound.bytes) < 0) {
         snprintf(l->name, sizeof(l->name), "%s", where->name);
         return;
     }
-    address_from_sockaddr(&text_of, &bound.addr.any);
-    snprintf(l->name, sizeof(l->name), "%s", address_text(&text_of, text));
+    text_of = address_ip(&bound.addr.any);
+    snprintf(l->name, sizeof(l->name), "%s", ip_text(&text_of, text));
 }
 
 static void listener_pause(struct listener *l)
@@ -88,7 +88,7 @@ static bool listener_accept_one(struct listener *l)
     struct address from = {.bytes = sizeof(from.addr)};
     int fd = accept4(l->fd, &from.addr.any, &from.bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        if (!conn_start(l->ctx, fd, &from.addr.any))
+        if (!conn_start(l->ctx, fd, &from.addr.any, l->takes_proxy))
             log_line(&l->ctx->log, LOG_ERROR, "client dropped", "reason=no-memory");
         return true;
     }
@@ -120,7 +120,7 @@ bool listener_open(struct listener *l, struct ctx *ctx, const struct config_list
                    bool (*may_accept)(struct ctx *ctx), char *error_out, size_t error_size)
 {
     int family = where->address.addr.any.sa_family;
-    *l = (struct listener){.ctx = ctx, .is_paused = true, .may_accept = may_accept};
+    *l = (struct listener){.ctx = ctx, .is_paused = true, .takes_proxy = where->takes_proxy, .may_accept = may_accept};
     l->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool is_open = l->fd >= 0 && (family == AF_UNIX ? bind_unix(l, where) : bind_tcp(l, where)) &&
                    listen(l->fd, QUEUE_LENGTH) == 0;

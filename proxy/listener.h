@@ -18,6 +18,7 @@ struct listener {
     char name[128];                                                /* with the port that the kernel picked */
     char unlink_path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* of a unix socket of ours, else "" */
     bool is_paused;
+    bool takes_proxy;
     uint64_t warned_ms;                  /* when a pause was logged last */
     bool (*may_accept)(struct ctx *ctx); /* below the ceiling? */
 };

@@ -73,13 +73,14 @@ static int refuse(const char *why)
 /* True: go on with *a. False: *status is the end of it. */
 static bool arguments_read(struct arguments *a, int argc, char **argv, int *status)
 {
-    enum { PRINT_DEFAULTS = 256, PRINT_CONFIG_MD };
+    enum { PRINT_DEFAULTS = 256, PRINT_CONFIG_MD, PRINT_CONFIG_MAN };
     static const struct option names[] = {{"config", required_argument, NULL, 'c'},
                                           {"listen", required_argument, NULL, 'l'},
                                           {"worker", required_argument, NULL, 'w'},
                                           {"test", no_argument, NULL, 't'},
                                           {"print-defaults", no_argument, NULL, PRINT_DEFAULTS},
                                           {"print-config-md", no_argument, NULL, PRINT_CONFIG_MD},
+                                          {"print-config-man", no_argument, NULL, PRINT_CONFIG_MAN},
                                           {"version", no_argument, NULL, 'V'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
@@ -101,8 +102,10 @@ static bool arguments_read(struct arguments *a, int argc, char **argv, int *stat
             break;
         case PRINT_DEFAULTS:
             return *status = answer(config_print_defaults), false;
-        case PRINT_CONFIG_MD: /* for docs/CONFIG.md: not in the usage */
+        case PRINT_CONFIG_MD: /* this and the next are for docs/: not in the usage */
             return *status = answer(config_print_markdown), false;
+        case PRINT_CONFIG_MAN:
+            return *status = answer(config_print_man), false;
         case 'V':
             return *status = answer(print_version), false;
         case 'h':

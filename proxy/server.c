@@ -43,6 +43,7 @@ struct server {
     struct event drain_step;
     struct event signals[4];
     uint64_t drain_until_ms;
+    uint32_t shed_told; /* ctx.ticks when the log heard of the memory ceiling last */
     char misplaced[MISPLACED_PATHS_MAX][MISPLACED_PATH_BYTES]; /* paths that were warned about */
 };
 
@@ -101,6 +102,49 @@ static void on_misplaced(struct ctx *ctx, struct span path)
                  shown, shown, shown);
         return;
     }
+}
+
+/* --- limits.memory --- */
+
+/* Buffers hold more than they may: those who hold most go, until an eighth of the room is free. */
+static void on_shed(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *s = arg;
+    struct ctx *ctx = &s->ctx;
+    struct shed shed = {0};
+    uint64_t held = ctx_buffered(ctx), wanted = ctx->memory_max - ctx->memory_max / 8;
+    uint64_t closed = ctx->metrics.value[M_SHED];
+    (void)fd;
+    (void)what;
+    if (held <= ctx->memory_max)
+        return;
+    conn_weigh_all(ctx, &shed);
+    tunnel_weigh_all(ctx, &shed);
+    uint64_t excess = held - wanted, bytes_min = shed_bytes_min(&shed, excess);
+    tunnel_shed(ctx, bytes_min, &excess);
+    conn_shed(ctx, bytes_min, &excess);
+    if (s->shed_told == ctx->ticks)
+        return; /* a flood of those who have to go is no flood of lines */
+    s->shed_told = ctx->ticks;
+    log_line(&ctx->log, LOG_WARN, "memory",
+             "buffered=%llu max=%llu closed=%llu of_at_least=%llu hint=\"limits.memory\"", (unsigned long long)held,
+             (unsigned long long)ctx->memory_max, (unsigned long long)(ctx->metrics.value[M_SHED] - closed),
+             (unsigned long long)bytes_min);
+}
+
+/* What the machine has, or what the container may have, whichever is less; 0: unknown. */
+static uint64_t memory_of_machine(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    uint64_t bytes = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+    char text[32] = "";
+    FILE *limit = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (!limit)
+        return bytes;
+    bool is_read = fgets(text, sizeof(text), limit);
+    fclose(limit);
+    uint64_t most = is_read ? strtoull(text, NULL, 10) : 0; /* 0 also for "max" */
+    return most && (bytes == 0 || most < bytes) ? most : bytes;
 }
 
 /* --- once a second --- */
@@ -234,6 +278,7 @@ static void server_set_limits(struct server *s)
         log_line(&s->ctx.log, LOG_WARN, "limits", "connections=%llu fits=%llu hint=\"raise RLIMIT_NOFILE\"",
                  (unsigned long long)cfg->connections, (unsigned long long)fits);
     s->clients_max = cfg->connections && cfg->connections < fits ? cfg->connections : fits;
+    s->ctx.memory_max = cfg->memory_bytes ? cfg->memory_bytes : memory_of_machine() / 4;
 }
 
 static uint32_t round_up_to_power_of_two(uint64_t n)
@@ -292,6 +337,18 @@ static bool server_make_sidmap(struct server *s)
     if (!session_init(&s->ctx))
         return server_fail(s, "session map", strerror(ENOMEM));
     return true;
+}
+
+static bool server_make_addresses(struct server *s)
+{
+    const struct config *cfg = s->ctx.config;
+    uint64_t key[2];
+    if (!cfg->per_address && !cfg->handshakes_per_address)
+        return true;
+    if (getrandom(key, sizeof(key), 0) != sizeof(key))
+        return server_fail(s, "getrandom", strerror(errno));
+    s->ctx.addresses = addresses_new(s->clients_max, key);
+    return s->ctx.addresses || server_fail(s, "limits per address", strerror(ENOMEM));
 }
 
 static bool server_make_fleet(struct server *s)
@@ -353,6 +410,7 @@ static bool server_watch(struct server *s)
         if (event_add(e, NULL) < 0)
             return server_fail(s, "signals", strerror(errno));
     }
+    event_assign(&s->ctx.shed, s->ctx.base, -1, 0, on_shed, s);
     event_assign(&s->drain_step, s->ctx.base, -1, EV_PERSIST, on_drain_step, s);
     event_assign(&s->tick, s->ctx.base, -1, EV_PERSIST, on_tick, s);
     return event_add(&s->tick, &second) == 0 || server_fail(s, "timer", strerror(errno));
@@ -395,8 +453,8 @@ static bool server_start(struct server *s, struct config *config)
     if (!log_init(&s->ctx.log, config->log_file, config->log_level))
         return server_fail(s, config->log_file, strerror(errno));
     server_set_limits(s);
-    if (!server_make_sidmap(s) || !server_make_loop(s) || !server_make_fleet(s) || !server_watch(s) ||
-        !server_listen(s))
+    if (!server_make_sidmap(s) || !server_make_addresses(s) || !server_make_loop(s) || !server_make_fleet(s) ||
+        !server_watch(s) || !server_listen(s))
         return false;
     server_resume_accepting(s);
     server_say_ready(s);
@@ -420,6 +478,7 @@ static void server_free(struct server *s)
     pool_fini(&ctx->tunnel_pool);
     free(ctx->read_buffer);
     cors_free(ctx->cors);
+    addresses_free(ctx->addresses);
     session_fini(ctx);
     fleet_fini(&ctx->fleet);
     if (s->region)

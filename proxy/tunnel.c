@@ -41,7 +41,7 @@ struct tunnel {
     struct ctx *ctx;
     uint64_t key;
     struct backlog *first_frame; /* the worker's first bytes, until its ping values are found */
-    struct peer_address client;
+    struct ip client;
     uint32_t id;
     uint32_t started_s;
     uint16_t worker; /* index in the fleet */
@@ -55,6 +55,7 @@ struct tunnel {
     bool reads_first_frame : 1;
     bool is_blocked : 1; /* the closing line tells who was slow last */
     bool blocked_side : 1;
+    bool is_counted : 1; /* in ctx->addresses */
     bool is_closed : 1;
 };
 
@@ -80,11 +81,11 @@ static const char *tunnel_who(const struct tunnel *t)
 
 static void tunnel_log(const struct tunnel *t)
 {
-    char client[ADDRESS_TEXT_BYTES];
+    char client[IP_TEXT_BYTES];
     static const char *const side_name[] = {"client", "worker"};
     log_line(&t->ctx->log, LOG_INFO, "closed",
              "conn=%u client=%s worker=%s route=%s end=%s/tunnel reason=%s age_ms=%llu in=%llu out=%llu blocked=%s",
-             t->id, address_text(&t->client, client), tunnel_worker(t)->name, route_name((enum route)t->route),
+             t->id, ip_text(&t->client, client), tunnel_worker(t)->name, route_name((enum route)t->route),
              tunnel_who(t), reason_word((enum reason)t->why), (unsigned long long)(t->ctx->now_s - t->started_s) * 1000,
              (unsigned long long)t->side[CLIENT].got, (unsigned long long)t->side[WORKER].got,
              t->is_blocked ? side_name[t->blocked_side] : "-");
@@ -111,6 +112,8 @@ static void tunnel_close(struct tunnel *t, enum reason why, bool reset)
         w->lone_tunnels--;
         metrics_sub(&ctx->metrics, M_SESSIONS, 1);
     }
+    if (t->is_counted)
+        addresses_leave(ctx->addresses, &t->client);
     backlog_free(&t->first_frame, &ctx->metrics);
     for (int i = 0; i < 2; i++) {
         backlog_free(&t->side[i].waiting, &ctx->metrics);
@@ -212,7 +215,7 @@ static bool tunnel_deliver(struct tunnel *t, int to, struct span bytes)
         return true;
     t->is_blocked = true;
     t->blocked_side = to;
-    if (backlog_add(&side->waiting, &t->ctx->metrics, span_skip(bytes, sent)))
+    if (ctx_keep(t->ctx, &side->waiting, span_skip(bytes, sent)))
         return true;
     tunnel_close(t, REASON_NO_MEMORY, true);
     return false;
@@ -366,6 +369,7 @@ bool tunnel_start(struct ctx *ctx, const struct tunnel_spec *spec)
     t->ctx = ctx;
     t->key = spec->key;
     t->client = spec->client;
+    t->is_counted = spec->is_counted;
     t->id = spec->id;
     t->started_s = spec->started_s;
     t->worker = spec->worker->index;
@@ -404,6 +408,33 @@ void tunnel_sweep(struct ctx *ctx)
 {
     LIST_EACH (n, &ctx->tunnels)
         tunnel_tick(LINK_OWNER(n, struct tunnel, link));
+}
+
+static uint64_t tunnel_holds(const struct tunnel *t)
+{
+    return backlog_span(t->side[CLIENT].waiting).len + backlog_span(t->side[WORKER].waiting).len;
+}
+
+void tunnel_weigh_all(struct ctx *ctx, struct shed *shed)
+{
+    LIST_EACH (n, &ctx->tunnels)
+        shed_weigh(shed, tunnel_holds(LINK_OWNER(n, struct tunnel, link)));
+}
+
+void tunnel_shed(struct ctx *ctx, uint64_t bytes_min, uint64_t *excess)
+{
+    LIST_EACH (n, &ctx->tunnels) {
+        struct tunnel *t = LINK_OWNER(n, struct tunnel, link);
+        uint64_t bytes = tunnel_holds(t);
+        if (*excess == 0)
+            return;
+        if (bytes < bytes_min)
+            continue;
+        *excess -= bytes < *excess ? bytes : *excess;
+        metrics_add(&ctx->metrics, M_SHED, 1);
+        t->why = REASON_SHED; /* the ends that it has seen did not end it */
+        tunnel_close(t, REASON_SHED, true);
+    }
 }
 
 bool tunnel_close_oldest(struct ctx *ctx, enum reason why)

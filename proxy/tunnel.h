@@ -19,6 +19,7 @@
 #include "address.h"
 #include "backlog.h"
 #include "core/route.h"
+#include "core/shed.h"
 #include "ctx.h"
 #include "stream.h"
 
@@ -38,7 +39,8 @@ struct tunnel_spec {
     bool reads_first_frame; /* ttl_s comes from the worker's first frame */
     uint32_t id;            /* of the conn it grew from */
     uint32_t started_s;     /* when its request began, by ctx->now_s */
-    struct peer_address client;
+    struct ip client;
+    bool is_counted; /* in ctx->addresses, by `client` */
     enum route route;
 };
 
@@ -48,6 +50,10 @@ bool tunnel_start(struct ctx *ctx, const struct tunnel_spec *spec) MUST_CHECK;
 
 /* Once a second: idle limits, the look behind short reads, and the sidmap's entries kept young. */
 void tunnel_sweep(struct ctx *ctx);
+
+/* As conn_weigh_all() and conn_shed(). */
+void tunnel_weigh_all(struct ctx *ctx, struct shed *shed);
+void tunnel_shed(struct ctx *ctx, uint64_t bytes_min, uint64_t *excess);
 
 /* End the tunnel that has been open longest, FIN both ways; false: there is none. */
 bool tunnel_close_oldest(struct ctx *ctx, enum reason why);

@@ -22,8 +22,9 @@ struct cors_grant {
 struct cors *cors_new(void) MUST_CHECK; /* NULL: out of memory */
 void cors_free(struct cors *c);
 
-/* A worker answered a request of `origin` under path number `path` successfully with this Access-Control-Allow-Origin.
- * A value that is neither `origin` nor "*" grants nothing and removes what was remembered, as does an empty one. */
+/* A worker answered an Engine.IO request (no preflight) of `origin` under path number `path` successfully, with this
+ * Access-Control-Allow-Origin. A value that is neither `origin` nor "*" grants nothing and removes what was remembered,
+ * as does an empty one. */
 void cors_note(struct cors *c, int path, struct span origin, struct span allow_origin, bool allow_credentials);
 
 /* What to mirror for `origin`; false: nothing was granted. */

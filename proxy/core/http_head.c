@@ -708,6 +708,20 @@ bool http_field_find(struct span head, struct span name, struct span *value_out)
     return false;
 }
 
+bool http_field_only(struct span head, struct span name, struct span *value_out)
+{
+    uint32_t at = 0;
+    struct span field, value;
+    size_t found = 0;
+    *value_out = span_of(NULL, 0);
+    while (http_field_next(head, &at, &field, &value))
+        if (span_equal_nocase(field, name) && found++ == 0)
+            *value_out = value;
+    if (found != 1)
+        *value_out = span_of(NULL, 0);
+    return found == 1;
+}
+
 /* The next part of a cookie string, up to ';', as name and value; a part without '=' has an empty name, which nobody
  * looks for. False at the end. */
 static bool cookie_next(struct span *cookies, struct span *name_out, struct span *value_out)

@@ -82,6 +82,9 @@ bool http_field_next(struct span head, uint32_t *at, struct span *name_out, stru
 /* First field called `name` (any case). False: none, *value_out is empty. */
 bool http_field_find(struct span head, struct span name, struct span *value_out);
 
+/* The only field called `name`. False: there is none, or several, which readers join or choose from as they like. */
+bool http_field_only(struct span head, struct span name, struct span *value_out);
+
 /* The value of the cookie `name` in the Cookie fields of `head` (several fields are legal), quotes around it taken off
  * (RFC 6265 4.1.1); the first of several wins, as in the npm cookie package. False: none. */
 bool http_cookie_find(struct span head, struct span name, struct span *value_out);

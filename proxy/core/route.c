@@ -80,10 +80,9 @@ static struct worker *worker_by_cookie(struct fleet *f, const struct sidmap *m, 
 }
 
 /* PROTOCOL 3, 6, 14: only a GET can begin a session; `socket.io.js` lies on the path but names no transport. */
-static bool is_handshake(const struct route_ask *ask)
+bool route_is_handshake(enum http_method method, const struct eio_target *t)
 {
-    const struct eio_target *t = ask->target;
-    return t->path != EIO_NO_PATH && ask->method == HTTP_GET &&
+    return t->path != EIO_NO_PATH && !t->has_sid && method == HTTP_GET &&
            (t->transport == EIO_POLLING || t->transport == EIO_WEBSOCKET);
 }
 
@@ -95,7 +94,7 @@ struct route_answer route_decide(struct fleet *f, const struct sidmap *m, const 
         decide_by_sid(f, m, slot_index, ask, &a);
         return a;
     }
-    a.is_handshake = is_handshake(ask);
+    a.is_handshake = route_is_handshake(ask->method, ask->target);
     a.may_teach = a.is_handshake && ask->target->transport == EIO_POLLING;
     struct worker *w = worker_by_cookie(f, m, slot_index, ask, a.is_handshake);
     if (w)

@@ -39,6 +39,9 @@ struct route_answer {
     bool may_teach;        /* ... by polling: its response is to be read (PROTOCOL 17.1) */
 };
 
+/* Would this request begin a session: what route_answer.is_handshake says, known before a worker is? */
+bool route_is_handshake(enum http_method method, const struct eio_target *target);
+
 /* slot_index[slot] = index of the worker in the fleet, or 0xffff. */
 struct route_answer route_decide(struct fleet *f, const struct sidmap *m, const uint16_t slot_index[SIDMAP_SLOTS],
                                  const struct route_ask *ask);

@@ -14,6 +14,7 @@
  *   want count payload   ->  got n payload    that many, numbered from 0
  *   take payload         ->  acknowledged with its size
  *   give size            ->  acknowledged with that many bytes
+ *   forwarded            ->  acknowledged with what X-Forwarded-For, -Proto and -Host of its handshake say
  */
 import { createHash, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -56,6 +57,10 @@ function serve(socket) {
   socket.on("take", (payload, done) => done(Buffer.byteLength(payload), digest(payload)));
   socket.on("give", (size, done) => done(Buffer.alloc(size, id)));
   socket.on("give text", (size, done) => done("x".repeat(size)));
+  socket.on("forwarded", (done) => {
+    const { headers } = socket.handshake;
+    done(headers["x-forwarded-for"], headers["x-forwarded-proto"], headers["x-forwarded-host"]);
+  });
   socket.on("leave", () => socket.disconnect(true));
 }
 

@@ -44,7 +44,7 @@ static struct scene *scene_prepare(enum wire wire)
     s->spec.worker = s->worker;
     s->spec.id = 7;
     s->spec.started_s = s->ctx->now_s;
-    s->spec.client.family = AF_UNIX;
+    s->spec.client.family = IP_NONE;
     s->spec.route = ROUTE_NEW;
     return s;
 }

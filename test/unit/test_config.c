@@ -268,9 +268,8 @@ static void what_is_not_built_yet_says_so(void **state)
     static const struct mistake rows[] = {
         {WORKERS "[tls]\ncertificate = /x\nkey = /y\n", "f:3: [tls] this section is not built yet\n"},
         {WORKERS "[relay]\n", "f:3: [relay] this section is not built yet\n"},
-        {WORKERS "[admin]\n[forward]\n[health]\n", "f:3: [admin] this section is not built yet\n"
-                                                   "f:4: [forward] this section is not built yet\n"
-                                                   "f:5: [health] this section is not built yet\n"},
+        {WORKERS "[admin]\n[health]\n", "f:3: [admin] this section is not built yet\n"
+                                        "f:4: [health] this section is not built yet\n"},
         {WORKERS "[proxy]\nuser = www\npid_file =\n",
          "f:4: [proxy] user: not built yet\nf:5: [proxy] pid_file: not built yet\n"},
         {WORKERS "resolve = 2s\nkind = auto\n",
@@ -278,12 +277,38 @@ static void what_is_not_built_yet_says_so(void **state)
         {WORKERS "[sticky]\nfile = /x\ninsert_cookie = x\nask_per_s = 1\nrecover = ask\n",
          "f:4: [sticky] file: not built yet\nf:5: [sticky] insert_cookie: not built yet\n"
          "f:6: [sticky] ask_per_s: not built yet\nf:7: [sticky] recover: \"ask\" is not built yet\n"},
-        {WORKERS "[timeouts]\nlame = 0s\n[limits]\nper_address = 0\nmemory = 0\n",
-         "f:4: [timeouts] lame: not built yet\nf:6: [limits] per_address: not built yet\n"
-         "f:7: [limits] memory: not built yet\n"},
+        {WORKERS "[timeouts]\nlame = 0s\n", "f:4: [timeouts] lame: not built yet\n"},
         {WORKERS "[proxy]\nlisten = 0.0.0.0:443 tls\n", "f:4: [proxy] listen: flag \"tls\" is not built yet\n"},
     };
     check_mistakes(rows, COUNT_OF(rows));
+}
+
+static void trusted_networks_add_up_over_lines_and_in_one(void **state)
+{
+    (void)state;
+    struct config *c = load_good(WORKERS "[forward]\ntrust = 10.0.0.0/8, 192.168.0.0/16\ntrust = unix ::1\n");
+    static const char *const rows[] = {"10.0.0.0/8", "192.168.0.0/16", "unix", "::1"};
+    assert_int_equal(c->trust_count, COUNT_OF(rows));
+    FOR_EACH (row, rows) {
+        char text[VALUE_NETWORK_TEXT_MAX];
+        value_print_network(&c->trust[row_at], text);
+        assert_string_equal(text, rows[row_at]);
+    }
+    config_release(c);
+}
+
+static void proxy_headers_need_somebody_who_is_trusted_to_send_them(void **state)
+{
+    (void)state;
+    static const struct mistake rows[] = {
+        {WORKERS "[proxy]\nlisten = [::]:8080 proxy\n",
+         "f:4: [proxy] listen: [::]:8080 proxy: nobody is trusted to send a PROXY header; name the balancers in "
+         "[forward] trust\n"},
+        {WORKERS "[forward]\ntrust = 10.0.0.7/8\n", "f:4: [forward] trust: \"10.0.0.7/8\": there are bits behind the "
+                                                    "prefix\n"},
+    };
+    check_mistakes(rows, COUNT_OF(rows));
+    config_release(load_good(WORKERS "[proxy]\nlisten = [::]:8080 proxy\n[forward]\ntrust = unix\n"));
 }
 
 static void a_value_out_of_its_range_is_told_with_the_range(void **state)
@@ -532,7 +557,7 @@ static void what_the_example_comments_out_is_possible_too(void **state)
         if (*c == ';' && (c == example || c[-1] == '\n'))
             memmove(c, c + 1, strlen(c));
     struct config *c = load_good(example);
-    assert_int_equal(c->listen_count, 3);
+    assert_int_equal(c->listen_count, 4);
     assert_int_equal(c->path_count, 2);
     assert_int_equal(c->worker_count, 6);
     assert_string_equal(c->cookie, "io");
@@ -622,6 +647,8 @@ int main(void)
         cmocka_unit_test(a_line_of_no_known_form_is_told_with_its_number),
         cmocka_unit_test(an_unknown_name_is_told_with_the_nearest_known_one),
         cmocka_unit_test(what_is_not_built_yet_says_so),
+        cmocka_unit_test(trusted_networks_add_up_over_lines_and_in_one),
+        cmocka_unit_test(proxy_headers_need_somebody_who_is_trusted_to_send_them),
         cmocka_unit_test(a_value_out_of_its_range_is_told_with_the_range),
         cmocka_unit_test(what_is_said_twice_is_told),
         cmocka_unit_test(every_mistake_is_told_and_not_the_first_only),

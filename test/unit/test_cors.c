@@ -61,6 +61,18 @@ static void nothing_is_granted_to_another_origin_or_path(void **state)
     assert_span_is(grant.allow_origin, "*");
 }
 
+static void the_origin_null_is_an_origin_and_no_wildcard(void **state)
+{
+    struct cors_grant grant;
+    note(*state, APP, "null", true);
+    assert_false(is_known(*state, APP));
+    assert_false(is_known(*state, "null"));
+    note(*state, "null", "null", false);
+    assert_true(cors_find(*state, 0, edge_copy("null"), &grant));
+    assert_span_is(grant.allow_origin, "null");
+    assert_false(is_known(*state, APP));
+}
+
 static void an_answer_that_grants_nothing_takes_the_grant_away(void **state)
 {
     static const char *const rows[] = {"", "https://other.example", "null", "https://app.example:443", "**", "* "};
@@ -141,6 +153,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         WITH_CORS(a_grant_is_mirrored_exactly),
         WITH_CORS(nothing_is_granted_to_another_origin_or_path),
+        WITH_CORS(the_origin_null_is_an_origin_and_no_wildcard),
         WITH_CORS(an_answer_that_grants_nothing_takes_the_grant_away),
         WITH_CORS(taking_one_grant_away_leaves_the_others),
         WITH_CORS(origins_that_are_empty_or_too_long_are_not_remembered),

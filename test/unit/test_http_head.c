@@ -958,6 +958,20 @@ static void fields_are_found_in_any_case(void **state)
     assert_int_equal(value.len, 0);
 }
 
+static void a_field_that_comes_twice_is_not_the_only_one(void **state)
+{
+    (void)state;
+    struct span head = edge_copy(WALKED), value;
+    assert_true(http_field_only(head, SPAN("X-TWO"), &value));
+    assert_span_is(value, "b: c");
+    assert_true(http_field_only(head, SPAN("x-empty"), &value));
+    assert_span_is(value, "");
+    assert_false(http_field_only(head, SPAN("cookie"), &value));
+    assert_int_equal(value.len, 0);
+    assert_false(http_field_only(head, SPAN("x-tw"), &value));
+    assert_int_equal(value.len, 0);
+}
+
 static void the_first_cookie_of_a_name_counts(void **state)
 {
     (void)state;
@@ -1017,6 +1031,7 @@ int main(void)
         cmocka_unit_test(keep_alive_seconds_are_read_where_they_are_clear),
         cmocka_unit_test(fields_are_walked_in_order_without_blanks),
         cmocka_unit_test(fields_are_found_in_any_case),
+        cmocka_unit_test(a_field_that_comes_twice_is_not_the_only_one),
         cmocka_unit_test(the_first_cookie_of_a_name_counts),
         cmocka_unit_test(the_last_set_cookie_of_a_name_counts),
     };

@@ -144,17 +144,20 @@ static void a_listening_address_has_one_canonical_text(void **state)
     static const struct {
         const char *text, *canonical;
         mode_t mode;
+        bool takes_proxy;
     } rows[] = {
-        {"0.0.0.0:8080", "0.0.0.0:8080", 0},
-        {"127.0.0.1:0", "127.0.0.1:0", 0},
-        {"localhost:80", "127.0.0.1:80", 0},
-        {"[::]:8080", "[::]:8080", 0},
-        {"[0:0::0:1]:65535", "[::1]:65535", 0},
-        {"[2001:DB8::1]:1", "[2001:db8::1]:1", 0},
-        {"unix:/run/siolb/http.sock", "unix:/run/siolb/http.sock", 0},
-        {"unix:/run/siolb/http.sock mode=0660", "unix:/run/siolb/http.sock", 0660},
-        {"unix:/x \t mode=1", "unix:/x", 1},
-        {"unix:/x mode=777", "unix:/x", 0777},
+        {"0.0.0.0:8080", "0.0.0.0:8080", 0, false},
+        {"0.0.0.0:8080 proxy", "0.0.0.0:8080", 0, true},
+        {"unix:/x proxy mode=0660", "unix:/x", 0660, true},
+        {"127.0.0.1:0", "127.0.0.1:0", 0, false},
+        {"localhost:80", "127.0.0.1:80", 0, false},
+        {"[::]:8080", "[::]:8080", 0, false},
+        {"[0:0::0:1]:65535", "[::1]:65535", 0, false},
+        {"[2001:DB8::1]:1", "[2001:db8::1]:1", 0, false},
+        {"unix:/run/siolb/http.sock", "unix:/run/siolb/http.sock", 0, false},
+        {"unix:/run/siolb/http.sock mode=0660", "unix:/run/siolb/http.sock", 0660, false},
+        {"unix:/x \t mode=1", "unix:/x", 1, false},
+        {"unix:/x mode=777", "unix:/x", 0777, false},
     };
     FOR_EACH (row, rows) {
         struct value_listen said;
@@ -165,6 +168,73 @@ static void a_listening_address_has_one_canonical_text(void **state)
         value_print_address(&said.address, name);
         assert_string_equal(name, rows[row_at].canonical);
         assert_int_equal(said.unix_mode, rows[row_at].mode);
+        assert_int_equal(said.takes_proxy, rows[row_at].takes_proxy);
+    }
+}
+
+static void a_network_is_an_address_with_a_prefix_or_the_word_unix(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *canonical;
+    } rows[] = {
+        {"10.0.0.0/8", "10.0.0.0/8"},
+        {"0.0.0.0/0", "0.0.0.0/0"},
+        {"192.168.0.7", "192.168.0.7"},
+        {"192.168.0.7/32", "192.168.0.7"},
+        {"10.128.0.0/9", "10.128.0.0/9"},
+        {"2001:DB8::/32", "2001:db8::/32"},
+        {"::1", "::1"},
+        {"::/0", "::/0"},
+        {"fd00::/7", NULL},
+        {"fc00::/7", "fc00::/7"},
+        {"::ffff:10.0.0.7", "10.0.0.7"},
+        {"unix", "unix"},
+        {"10.0.0.7/8", NULL},
+        {"10.0.0.0/33", NULL},
+        {"10.0.0.0/", NULL},
+        {"10.0.0.0/8/8", NULL},
+        {"10.0.0.0/-1", NULL},
+        {"10.0.0.0/8x", NULL},
+        {"10.0.0.0:80", NULL},
+        {"[::1]", NULL},
+        {"::ffff:10.0.0.0/104", NULL},
+        {"balancer.example", NULL},
+        {"localhost", NULL},
+        {"10.0.0", NULL},
+        {"/8", NULL},
+        {"unix:/x", NULL},
+    };
+    FOR_EACH (row, rows) {
+        struct ip_network network;
+        struct value_why why = {""};
+        char text[VALUE_NETWORK_TEXT_MAX];
+        bool read = value_network(edge_copy(rows[row_at].text), &network, &why);
+        if (read != (rows[row_at].canonical != NULL) || read == (why.text[0] != '\0'))
+            fail_msg("\"%s\": read=%d why=%s", rows[row_at].text, read, why.text);
+        if (!read)
+            continue;
+        value_print_network(&network, text);
+        assert_string_equal(text, rows[row_at].canonical);
+    }
+}
+
+static void elements_of_a_list_stand_apart_by_blanks_or_commas(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *elements;
+    } rows[] = {
+        {"", ""}, {" , ,", ""}, {"a", "a;"}, {"a,b", "a;b;"}, {"a b", "a;b;"}, {" a ,\tb , , c,", "a;b;c;"},
+    };
+    FOR_EACH (row, rows) {
+        struct span list = edge_copy(rows[row_at].text), element;
+        char all[64] = "";
+        while (value_take_element(&list, &element)) {
+            (void)strncat(all, element.ptr, element.len);
+            (void)strcat(all, ";");
+        }
+        assert_string_equal(all, rows[row_at].elements);
     }
 }
 
@@ -204,9 +274,9 @@ static void a_listening_address_that_is_not_understood_is_refused_with_a_reason(
         {"unix:/x mode=888", "mode \"888\" is not an octal number from 0001 to 0777"},
         {"unix:/x mode=40000000660", "mode \"40000000660\" is not an octal number from 0001 to 0777"},
         {"127.0.0.1:80 tls", "flag \"tls\" is not built yet"},
-        {"127.0.0.1:80 proxy", "flag \"proxy\" is not built yet"},
         {"127.0.0.1:80 redirect", "flag \"redirect\" is not built yet"},
-        {"127.0.0.1:80 fast", "unknown flag \"fast\"; known: mode=0660"},
+        {"127.0.0.1:80 fast", "unknown flag \"fast\"; known: mode=0660, proxy"},
+        {"127.0.0.1:80 proxy proxy", "\"proxy\" is there twice"},
     };
     FOR_EACH (row, rows) {
         struct value_listen said;
@@ -382,6 +452,8 @@ int main(void)
         cmocka_unit_test(a_path_is_what_a_target_can_begin_with),
         cmocka_unit_test(a_cookie_name_is_a_token),
         cmocka_unit_test(a_listening_address_has_one_canonical_text),
+        cmocka_unit_test(a_network_is_an_address_with_a_prefix_or_the_word_unix),
+        cmocka_unit_test(elements_of_a_list_stand_apart_by_blanks_or_commas),
         cmocka_unit_test(a_listening_address_that_is_not_understood_is_refused_with_a_reason),
         cmocka_unit_test(the_path_of_a_unix_socket_fits_or_is_refused),
         cmocka_unit_test(a_worker_is_an_address_or_a_range_of_ports),

@@ -15,7 +15,7 @@ import { connect, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { parseArgs, stripVTControlCharacters } from "node:util";
 
-const SIOLB = fileURLToPath(new URL("../../../build/siolb", import.meta.url));
+const SIOLB = process.env.SIOLB || fileURLToPath(new URL("../../../build/siolb", import.meta.url));
 const INI = fileURLToPath(new URL("../../../siolb.ini.example", import.meta.url));
 const RESTART_MS = 1000;
 const READY_TRIES = 100;

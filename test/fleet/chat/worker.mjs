@@ -14,7 +14,7 @@ const port = Number(process.env.PORT);
 const page = readFileSync(new URL("page.html", import.meta.url));
 
 const http = createServer((request, response) => {
-  const isPage = request.url === "/" && request.method === "GET";
+  const isPage = /^\/(\?|$)/.test(request.url) && request.method === "GET";
   response.writeHead(isPage ? 200 : 404, { "Content-Type": isPage ? "text/html; charset=utf-8" : "text/plain" });
   response.end(isPage ? page : "not found\n");
 });

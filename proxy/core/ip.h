@@ -1,0 +1,52 @@
+/*
+ * ip - the address of a peer, in 20 bytes instead of a sockaddr; as text; and whether it lies in a network.
+ *
+ * An IPv4 address has one form here: written or received as IPv6 (::ffff:10.0.0.7) it becomes IPv4, so that neither a
+ * network of `trust` nor a limit per address can be passed by choosing the other form.
+ */
+#ifndef SIOLB_CORE_IP_H
+#define SIOLB_CORE_IP_H
+
+#include "span.h"
+
+enum ip_family { IP_NONE, IP_V4, IP_V6 }; /* NONE: a unix socket, or unknown */
+
+struct ip {
+    uint8_t bytes[16]; /* IPv4: the first four, the others 0; network order */
+    uint16_t port;     /* host order; 0: unknown */
+    uint8_t family;    /* enum ip_family */
+    uint8_t unused;
+};
+
+/* Some bytes of an address in network order: 4 or 16 of them by the family, none for IP_NONE. */
+struct ip ip_of(enum ip_family family, const void *bytes, uint16_t port);
+
+/* "10.0.0.7", "10.0.0.7:51312", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:51312", nothing around it. False: it is
+ * something else (a name, "unknown", a zone), and *out is IP_NONE. */
+bool ip_parse(struct span text, struct ip *out) MUST_CHECK;
+
+/* The bytes that tell one client from another: 4, 16 or none. */
+struct span ip_bytes(const struct ip *a);
+
+bool ip_equal(const struct ip *a, const struct ip *b); /* ports do not count */
+
+/* What a limit per address counts by: the IPv4 address, or the /64 of an IPv6 one (of which one household has all).
+ * Never the same for two of them. 0: none (IP_NONE). */
+uint64_t ip_household(const struct ip *a);
+
+/* "10.0.0.7:51312", "[::1]:8080"; without the port where it is 0; "unix" for IP_NONE. Returns `out`. */
+#define IP_TEXT_BYTES 56
+const char *ip_text(const struct ip *a, char out[IP_TEXT_BYTES]);
+
+/* "10.0.0.7", "::1": as X-Forwarded-For has it. "" for IP_NONE. Returns `out`. */
+const char *ip_host_text(const struct ip *a, char out[IP_TEXT_BYTES]);
+
+/* A network: addresses whose first `prefix` bits are these. IP_NONE is a network too: the peers of unix sockets. */
+struct ip_network {
+    struct ip base; /* bits behind the prefix are 0 */
+    uint8_t prefix; /* 0..32, 0..128 */
+};
+
+bool ip_is_in(const struct ip *a, const struct ip_network *networks, size_t count);
+
+#endif
