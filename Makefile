@@ -63,6 +63,7 @@ LOOP_OBJ  := $(filter-out $(B)/proxy/main.o,$(SHELL_OBJ))
 UNIT := $(UNIT_SRC:test/unit/%.c=$(B)/unit/%)
 LOOP := $(LOOP_SRC:test/loop/%.c=$(B)/loop/%)
 FUZZ := $(FUZZ_SRC:test/fuzz/%.c=$(B)/%)
+FUZZ_WRAPS := clock_ms clock_boot_s deadline_init deadline_fini stream_note
 
 # ---- building --------------------------------------------------------------------------------------------------------
 
@@ -96,8 +97,12 @@ $(LOOP): $(B)/loop/%: $(B)/test/loop/%.o $(LOOP_OBJ) $(B)/libsiolbcore.a
 $(B)/frames: $(B)/test/diff/frames.o $(B)/libsiolbcore.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
-$(FUZZ): $(B)/%: $(B)/test/fuzz/%.o $(B)/libsiolbcore.a
+$(filter-out $(B)/fuzz_connection,$(FUZZ)): $(B)/%: $(B)/test/fuzz/%.o $(B)/libsiolbcore.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS)
+
+# The whole shell, with a clock that the input moves.
+$(B)/fuzz_connection: $(B)/test/fuzz/fuzz_connection.o $(LOOP_OBJ) $(B)/libsiolbcore.a
+	$(CC) $(ALL_LDFLAGS) $(FUZZ_WRAPS:%=-Wl,--wrap=%) -o $@ $^ -lcmocka $(SHELL_LIBS)
 
 .PHONY: programs
 programs: $(UNIT) $(LOOP) # the tests, built and not run
