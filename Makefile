@@ -13,6 +13,8 @@ DESTDIR ?=
 CFLAGS  ?= -O2 -g
 WERROR  ?= -Werror
 FUZZ_S  ?= 10
+DIFF_S  ?= 45
+NIGHTLY_DIFF_S ?= 3600
 
 B := build$(addprefix /,$(VARIANT))
 
@@ -53,7 +55,7 @@ LOOP_SRC  := $(wildcard test/loop/test_*.c)
 FUZZ_SRC  := $(wildcard test/fuzz/fuzz_*.c)
 E2E       := $(wildcard test/e2e/*.test.mjs)
 HEADERS   := $(wildcard proxy/core/*.h config/*.h proxy/*.h test/unit/*.h test/loop/*.h test/fuzz/*.h)
-SOURCES   := $(CORE_SRC) $(SHELL_SRC) $(wildcard test/unit/*.c test/loop/*.c test/fuzz/*.c test/bench/*.c)
+SOURCES   := $(CORE_SRC) $(SHELL_SRC) $(wildcard test/unit/*.c test/loop/*.c test/fuzz/*.c test/diff/*.c test/bench/*.c)
 
 CORE_OBJ  := $(CORE_SRC:%.c=$(B)/%.o)
 SHELL_OBJ := $(SHELL_SRC:%.c=$(B)/%.o)
@@ -61,10 +63,11 @@ LOOP_OBJ  := $(filter-out $(B)/proxy/main.o,$(SHELL_OBJ))
 UNIT := $(UNIT_SRC:test/unit/%.c=$(B)/unit/%)
 LOOP := $(LOOP_SRC:test/loop/%.c=$(B)/loop/%)
 FUZZ := $(FUZZ_SRC:test/fuzz/%.c=$(B)/%)
+FUZZ_WRAPS := clock_ms clock_boot_s deadline_init deadline_fini stream_note stream_start
 
 # ---- building --------------------------------------------------------------------------------------------------------
 
-.PHONY: all help unit loop e2e test asan fuzz lint format bench nightly demo install static clean
+.PHONY: all help unit loop e2e test asan fuzz diff lint format bench nightly demo install static clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -91,8 +94,15 @@ $(LOOP): $(B)/loop/%: $(B)/test/loop/%.o $(LOOP_OBJ) $(B)/libsiolbcore.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SHELL_LIBS)
 
-$(FUZZ): $(B)/%: $(B)/test/fuzz/%.o $(B)/libsiolbcore.a
+$(B)/frames: $(B)/test/diff/frames.o $(B)/libsiolbcore.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS)
+
+$(filter-out $(B)/fuzz_connection,$(FUZZ)): $(B)/%: $(B)/test/fuzz/%.o $(B)/libsiolbcore.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS)
+
+# The whole shell, with a clock that the input moves.
+$(B)/fuzz_connection: $(B)/test/fuzz/fuzz_connection.o $(LOOP_OBJ) $(B)/libsiolbcore.a
+	$(CC) $(ALL_LDFLAGS) $(FUZZ_WRAPS:%=-Wl,--wrap=%) -o $@ $^ -lcmocka $(SHELL_LIBS)
 
 .PHONY: programs
 programs: $(UNIT) $(LOOP) # the tests, built and not run
@@ -129,6 +139,10 @@ fuzz: ## fuzz every target for FUZZ_S seconds (10) over its corpus
 	+$(MAKE) VARIANT=fuzz fuzz-targets
 	scripts/fuzz $(FUZZ_S)
 
+diff: $(B)/frames ## compare the HTTP parsers with Node's for DIFF_S seconds (45), and check the checker
+	FRAMES=$(abspath $(B)/frames) scripts/with-node node --test --test-reporter=spec test/diff/diff.test.mjs
+	FRAMES=$(abspath $(B)/frames) scripts/diff $(DIFF_S)
+
 .PHONY: fuzz-targets
 fuzz-targets: $(FUZZ)
 
@@ -139,10 +153,11 @@ bench: $(B)/siolb ## CPU and memory beside nginx and HAProxy
 	scripts/setup bench
 	test/bench/run
 
-nightly: $(UNIT) $(LOOP) ## the long checks: valgrind, ten minutes of fuzz a target, bench
+nightly: $(UNIT) $(LOOP) ## the long checks: valgrind, ten minutes of fuzz a target, an hour of diff, bench
 	scripts/setup bench
 	scripts/run-tests --valgrind $(UNIT) $(LOOP)
 	+$(MAKE) fuzz FUZZ_S=600
+	+$(MAKE) diff DIFF_S=$(NIGHTLY_DIFF_S)
 	+$(MAKE) bench
 
 # ---- linting ---------------------------------------------------------------------------------------------------------
