@@ -172,10 +172,8 @@ static void server_drain(struct server *s)
     for (size_t i = 0; i < s->listener_count; i++)
         listener_close(&s->listeners[i]);
     conn_drain_all(&s->ctx);
-    if (server_clients(&s->ctx) == 0 || drain_ms == 0)
+    if (server_clients(&s->ctx) == 0 || drain_ms == 0 || event_add(&s->drain_step, &step) < 0)
         server_stop(s);
-    else
-        event_add(&s->drain_step, &step);
 }
 
 static void on_end_signal(evutil_socket_t number, short what, void *arg)
