@@ -8,12 +8,14 @@
  *   faults.clear();                                         nothing fails, all counts begin anew
  */
 import assert from "node:assert/strict";
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync, readSync, writeFileSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { dirname, join } from "node:path";
 
-import { defer } from "./defer.mjs";
-import { binary, scratch, siolb } from "./siolb.mjs";
+import { defer, within } from "./defer.mjs";
+import { binary, iniOf, scratch, siolb } from "./siolb.mjs";
 
 export const faulty_binary = join(dirname(binary), "fault", "siolb");
 
@@ -22,6 +24,7 @@ const TABLE_BYTES = 16;
 const PLAN_BYTES = 80;
 const NAME_BYTES = 16;
 const ERRORS_MAX = 8;
+const START_MS = 30_000;
 const FIELDS = ["seen", "hits", "at", "times", "every", "odds", "limit"];
 
 class Faults {
@@ -100,4 +103,30 @@ export async function faultySiolb(t, options) {
   const open = openSync(file, "r+");
   defer(t, () => closeSync(open));
   return { lb, faults: new Faults(open) };
+}
+
+/** Start siolb with `plan` (SIOLB_FAULT) and end it when it is ready, if it gets so far: { status, signal, text, is_ready,
+ * counts }; `text` is all that it says, `counts` the calls that a start makes. */
+export async function startFaulty(t, plan) {
+  const directory = scratch(t);
+  const [ini, file] = ["siolb.ini", "faults"].map((name) => join(directory, name));
+  writeFileSync(ini, iniOf({ proxy: { listen: "127.0.0.1:0" }, workers: { worker: "127.0.0.1:1-3" } }));
+  const child = spawn(faulty_binary, ["-c", ini], {
+    env: { ...process.env, SIOLB_FAULT: plan, SIOLB_FAULT_FILE: file },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  defer(t, () => child.exitCode ?? child.kill("SIGKILL"));
+  let text = "";
+  let is_ready = false;
+  child.stderr.setEncoding("utf8").on("data", (some) => {
+    text += some;
+    if (is_ready || !text.includes(" ready ")) return;
+    is_ready = true;
+    child.kill("SIGTERM");
+  });
+  const [status, signal] = await within(START_MS, `a start with ${plan} to end`, once(child, "close"));
+  const table = openSync(file, "r+");
+  const counts = new Faults(table).counts();
+  closeSync(table);
+  return { status, signal, text, is_ready, counts };
 }

@@ -180,6 +180,11 @@ class Rig {
     throw new Interrupted("cut");
   }
 
+  /** A sid that siolb knows and that this worker minted. */
+  sidAt(home) {
+    return this.#homes[home];
+  }
+
   /* --- a case --- */
 
   /** Play a scenario as far as it goes. */
@@ -208,14 +213,16 @@ class Rig {
 
   /** Both workers have a session whose sid siolb knows. */
   async teach() {
+    const client = await this.client();
     for (this.#homes = {}; Object.keys(this.#homes).length < 2; ) {
-      const { sid, home } = await this.handshake(await this.client());
+      const { sid, home } = await this.handshake(client);
       this.#homes[home] ??= sid;
     }
     this.hangUp();
     await this.lb.untilMetrics(isIdle);
   }
 
+  /** What the state after each case has to be. */
   async begin() {
     await this.teach();
     this.#base = await this.#state();
@@ -276,13 +283,14 @@ export async function openAnswer({ sid, say }) {
   await say(response(openPacket(sid, { pingInterval: 600_000, pingTimeout: 60_000 })));
 }
 
-/** Workers w0 and w1, and siolb in front of them. Options are siolb's. */
-export async function faultRig(t, options = {}) {
+/** Workers w0 and w1, and siolb in front of them. Options are siolb's, and `fresh`: nothing has been asked yet, begin() is
+ * the caller's. */
+export async function faultRig(t, { fresh = false, ...options } = {}) {
   let rig;
   const script = (id) => (up) => rig.script(id)(up);
   const workers = [await scriptedWorker(t, { id: "w0", script: script("w0") }), await scriptedWorker(t, { id: "w1", script: script("w1") })];
   const { lb, faults } = await faultySiolb(t, { workers, timeouts: { head: "120s" }, ...options });
   rig = new Rig(t, lb, faults);
-  await rig.begin();
+  if (!fresh) await rig.begin();
   return rig;
 }
