@@ -55,7 +55,7 @@ LOOP_SRC  := $(wildcard test/loop/test_*.c)
 FUZZ_SRC  := $(wildcard test/fuzz/fuzz_*.c)
 E2E       := $(wildcard test/e2e/*.test.mjs)
 HEADERS   := $(wildcard proxy/core/*.h config/*.h proxy/*.h test/unit/*.h test/loop/*.h test/fuzz/*.h)
-SOURCES   := $(CORE_SRC) $(SHELL_SRC) $(wildcard test/unit/*.c test/loop/*.c test/fuzz/*.c test/diff/*.c test/bench/*.c)
+SOURCES   := $(CORE_SRC) $(SHELL_SRC) $(wildcard $(patsubst %,test/%/*.c,unit loop fuzz diff fault bench))
 
 CORE_OBJ  := $(CORE_SRC:%.c=$(B)/%.o)
 SHELL_OBJ := $(SHELL_SRC:%.c=$(B)/%.o)
@@ -97,6 +97,12 @@ $(LOOP): $(B)/loop/%: $(B)/test/loop/%.o $(LOOP_OBJ) $(B)/libsiolbcore.a
 $(B)/frames: $(B)/test/diff/frames.o $(B)/libsiolbcore.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
+# siolb with the shim between it and the kernel. The shim is below all that sanitizers and fortified headers do.
+$(B)/test/fault/%.o: ALL_CFLAGS := $(filter-out -fsanitize% -fno-sanitize% -D_FORTIFY_SOURCE%,$(ALL_CFLAGS))
+$(B)/fault/siolb: $(SHELL_OBJ) $(B)/test/fault/shim.o $(B)/libsiolbcore.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SHELL_LIBS)
+
 $(filter-out $(B)/fuzz_connection,$(FUZZ)): $(B)/%: $(B)/test/fuzz/%.o $(B)/libsiolbcore.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
@@ -105,7 +111,7 @@ $(B)/fuzz_connection: $(B)/test/fuzz/fuzz_connection.o $(LOOP_OBJ) $(B)/libsiolb
 	$(CC) $(ALL_LDFLAGS) $(FUZZ_WRAPS:%=-Wl,--wrap=%) -o $@ $^ -lcmocka $(SHELL_LIBS)
 
 .PHONY: programs
-programs: $(UNIT) $(LOOP) # the tests, built and not run
+programs: $(UNIT) $(LOOP) $(B)/fault/siolb # the tests, built and not run
 
 -include $(shell test ! -d $(B) || find $(B) -name '*.d')
 
@@ -123,11 +129,11 @@ unit: $(UNIT) ## build and run the unit tests (pure code)
 loop: $(LOOP) ## build and run the loop tests (event loop on socketpairs)
 	scripts/run-tests $(LOOP)
 
-e2e: $(B)/siolb ## run the end-to-end tests (real Socket.IO clients and workers); E2E=file picks
+e2e: $(B)/siolb $(B)/fault/siolb ## run the end-to-end tests (real Socket.IO clients and workers); E2E=file picks
 	SIOLB=$(abspath $(B)/siolb) scripts/run-e2e $(E2E)
 
 .PHONY: e2e-core
-e2e-core: $(B)/siolb
+e2e-core: $(B)/siolb $(B)/fault/siolb
 	SIOLB=$(abspath $(B)/siolb) scripts/run-e2e $(E2E_CORE)
 
 asan: ## unit, loop and core e2e tests under AddressSanitizer and UBSan

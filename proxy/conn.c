@@ -395,8 +395,9 @@ static bool conn_wait_for_head(struct conn *c, struct span bytes)
     if (is_only_line_ends(bytes)) {
         /* what old clients send behind a body begins no head: it must not shorten the time of an idle connection */
         if (c->head_begun)
-            conn_arm(c); /* it came in two pieces */
-        http_head_init(&c->head);
+            deadline_set(&c->deadline, conn_head_until_ms(c)); /* it came in two pieces */
+        c->head_begun = false;
+        http_head_drop_empty_lines(&c->head);
         return client_used(&c->client, bytes, bytes.len);
     }
     if (!c->head_begun && c->requests)
@@ -649,6 +650,7 @@ void conn_sweep(struct ctx *ctx)
         struct conn *c = LINK_OWNER(n, struct conn, link);
         if (c->quiet < UINT16_MAX)
             c->quiet++;
+        deadline_retry(&c->deadline);
         if (conn_has_news(c))
             conn_run(c);
     }

@@ -495,6 +495,12 @@ static bool exchange_learn_cookie(struct exchange *x, struct span head)
     return true;
 }
 
+/* Out of memory: better no session than one that would be routed by guess. */
+static void exchange_cannot_learn(struct exchange *x)
+{
+    exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
+}
+
 static void exchange_begin_learning(struct exchange *x, struct span head)
 {
     struct span coding = span_of("", 0);
@@ -503,8 +509,8 @@ static void exchange_begin_learning(struct exchange *x, struct span head)
     if (x->response.facts & HTTP_HAS_CODING)
         (void)http_field_find(head, SPAN("Content-Encoding"), &coding);
     x->learn = learn_new(coding);
-    if (!x->learn) /* better no session than one that would be routed by guess */
-        exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
+    if (!x->learn)
+        exchange_cannot_learn(x);
     x->learned_cookie = exchange_learn_cookie(x, head);
 }
 
@@ -551,7 +557,9 @@ static void exchange_learn_from(struct exchange *x, struct span data)
     const struct eio_open *open = learn_open(x->learn);
     if (state == LEARN_SID || state == LEARN_DONE)
         exchange_learned(x, span_of(open->sid, open->sid_len), session_ttl_s(open));
-    if (state == LEARN_FAILED || state == LEARN_DONE)
+    if (state == LEARN_FAILED && !x->learned_cookie && !strcmp(learn_failure(x->learn), "no-memory"))
+        exchange_cannot_learn(x);
+    else if (state == LEARN_FAILED || state == LEARN_DONE)
         exchange_end_learning(x); /* else the sid, or its ping values, may follow */
 }
 

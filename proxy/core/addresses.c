@@ -22,7 +22,7 @@ struct addresses {
 struct addresses *addresses_new(uint64_t connected_max, const uint64_t key[2])
 {
     uint64_t places = ENTRIES_MIN;
-    while (places < 2 * connected_max && places < ADDRESSES_MAX)
+    while (places / 2 < connected_max && places < ADDRESSES_MAX)
         places *= 2;
     /* calloc of so much is fresh memory of the kernel: nothing is touched before it is used */
     struct addresses *t = calloc(1, sizeof *t + places * sizeof t->entries[0]);
@@ -39,16 +39,21 @@ void addresses_free(struct addresses *t)
     free(t);
 }
 
-static struct entry *place_at(struct addresses *t, uint64_t household, uint64_t nth)
+/* Where the window of a household begins. */
+static uint64_t home_of(const struct addresses *t, uint64_t household)
 {
-    uint64_t home = siphash(t->key, span_of((const char *)&household, sizeof household));
+    return siphash(t->key, span_of((const char *)&household, sizeof household));
+}
+
+static struct entry *place_at(struct addresses *t, uint64_t home, uint64_t nth)
+{
     return &t->entries[(home + nth) & t->mask];
 }
 
-static struct entry *find(struct addresses *t, uint64_t household)
+static struct entry *find(struct addresses *t, uint64_t home, uint64_t household)
 {
     for (uint64_t n = 0; n < ADDRESSES_WINDOW; n++) {
-        struct entry *e = place_at(t, household, n);
+        struct entry *e = place_at(t, home, n);
         if (e->household == household)
             return e;
     }
@@ -57,11 +62,11 @@ static struct entry *find(struct addresses *t, uint64_t household)
 
 /* The place in the window that is missed least: a free one, else that without connections whose last handshake is
  * longest ago. NULL: all have connections. */
-static struct entry *find_cheapest(struct addresses *t, uint64_t household)
+static struct entry *find_cheapest(struct addresses *t, uint64_t home)
 {
     struct entry *cheapest = NULL;
     for (uint64_t n = 0; n < ADDRESSES_WINDOW; n++) {
-        struct entry *e = place_at(t, household, n);
+        struct entry *e = place_at(t, home, n);
         if (e->household == 0)
             return e;
         if (e->connections == 0 && (!cheapest || e->handshakes.at_ms < cheapest->handshakes.at_ms))
@@ -75,10 +80,11 @@ static struct entry *claim(struct addresses *t, const struct ip *a)
     uint64_t household = ip_household(a);
     if (household == 0)
         return NULL;
-    struct entry *e = find(t, household);
+    uint64_t home = home_of(t, household);
+    struct entry *e = find(t, home, household);
     if (e)
         return e;
-    e = find_cheapest(t, household);
+    e = find_cheapest(t, home);
     if (e)
         *e = (struct entry){.household = household};
     return e;
@@ -92,7 +98,8 @@ uint32_t addresses_enter(struct addresses *t, const struct ip *a)
 
 void addresses_leave(struct addresses *t, const struct ip *a)
 {
-    struct entry *e = find(t, ip_household(a));
+    uint64_t household = ip_household(a);
+    struct entry *e = find(t, home_of(t, household), household);
     assert(e && e->connections > 0);
     e->connections--;
 }

@@ -25,6 +25,13 @@ void http_head_init(struct http_head *h)
     *h = (struct http_head){.phase = PHASE_BEFORE};
 }
 
+void http_head_drop_empty_lines(struct http_head *h)
+{
+    uint8_t dropped = (uint8_t)(h->dropped + h->start);
+    http_head_init(h);
+    h->dropped = dropped;
+}
+
 /* ---- bytes ---- */
 
 #define EACH_BYTE(b) (UINT64_MAX / 255 * (b))
@@ -562,7 +569,7 @@ static struct span within_ceiling(const struct http_head *h, struct span buffer,
 static enum parse begin_request(struct http_head *h, struct span buffer, enum reason *why_out)
 {
     struct span rest = span_skip(buffer, h->start);
-    while (rest.len && rest.ptr[0] == '\r' && h->start < 2 * EMPTY_LINES_MAX) {
+    while (rest.len && rest.ptr[0] == '\r' && h->dropped + h->start < 2 * EMPTY_LINES_MAX) {
         if (rest.len == 1)
             return PARSE_MORE;
         if (rest.ptr[1] != '\n')

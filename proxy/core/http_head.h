@@ -41,7 +41,8 @@ struct http_head {
     uint32_t scanned; /* no control byte but tabs in [line, scanned) */
     uint16_t fields;  /* judged so far */
     uint8_t phase;
-    uint8_t seen; /* fields that may come once */
+    uint8_t seen;    /* fields that may come once */
+    uint8_t dropped; /* request: bytes of empty lines that came before the buffer */
     /* results, valid after PARSE_OK (request line and status line: as soon as `line` has passed them) */
     uint8_t method;        /* enum http_method */
     uint8_t minor;         /* HTTP/1.minor */
@@ -60,6 +61,10 @@ struct http_head {
 
 /* Begin a head. */
 void http_head_init(struct http_head *h);
+
+/* The buffer of a request held nothing but empty lines, and is thrown away: what comes next is the start of another.
+ * The lines count: no more of them are allowed than in one buffer. */
+void http_head_drop_empty_lines(struct http_head *h);
 
 /* Judge what has arrived of a request head: `buffer` holds all bytes since the start of the head, and may hold more
  * behind it. head_bytes_max: ceiling for [start, end); nothing behind it is looked at, and once that many bytes are

@@ -115,6 +115,9 @@ bool ip_equal(const struct ip *a, const struct ip *b)
     return a->family == b->family && memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
+/* What an IPv4 address becomes behind this mark is a /64 in the reserved 0::/8 (RFC 4291 2.4): no IPv6 client's. */
+#define HOUSEHOLD_OF_V4 UINT64_C(0x0000ffff00000000)
+
 uint64_t ip_household(const struct ip *a)
 {
     uint64_t n = 0;
@@ -122,9 +125,10 @@ uint64_t ip_household(const struct ip *a)
         return 0;
     for (size_t i = 0; i < 8; i++)
         n = n << 8 | a->bytes[i];
-    if (a->family == IP_V4) /* a mark above it that no IPv6 address of a client begins with: those are in 2000::/3 */
-        return n >> 32 | 0x0000ffff00000000u;
-    return n ? n : 1; /* ::1 */
+    if (a->family == IP_V4)
+        return n >> 32 | HOUSEHOLD_OF_V4;
+    bool is_taken = n == 0 || (n & UINT64_C(0xffffffff00000000)) == HOUSEHOLD_OF_V4;
+    return is_taken ? 1 : n;
 }
 
 static bool is_in(const struct ip *a, const struct ip_network *network)

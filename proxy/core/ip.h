@@ -31,7 +31,8 @@ struct span ip_bytes(const struct ip *a);
 bool ip_equal(const struct ip *a, const struct ip *b); /* ports do not count */
 
 /* What a limit per address counts by: the IPv4 address, or the /64 of an IPv6 one (of which one household has all).
- * Never the same for two of them. 0: none (IP_NONE). */
+ * Never the same for two of them, but for what no client has: ::/64 (with ::1), 0:0:0:1::/64 and 0:ffff::/32 are one.
+ * 0: none (IP_NONE). */
 uint64_t ip_household(const struct ip *a);
 
 /* "10.0.0.7:51312", "[::1]:8080"; without the port where it is 0; "unix" for IP_NONE. Returns `out`. */

@@ -9,6 +9,7 @@ static const char v2_signature[] = "\r\n\r\n\0\r\nQUIT\n";
 #define SIGNATURE span_of(v2_signature, sizeof v2_signature - 1)
 
 enum { V2_LOCAL = 0x20, V2_PROXY = 0x21, V2_TCP4 = 0x11, V2_TCP6 = 0x21 };
+enum { V2_FAMILY_MAX = 3 /* unix */, V2_PROTOCOL_MAX = 2 /* datagrams */ };
 
 /* Do the first bytes of `s` agree with `wanted`, as far as they go? */
 static bool agrees(struct span s, struct span wanted)
@@ -42,15 +43,19 @@ static bool read_port(struct span word, uint16_t *out)
     return port <= UINT16_MAX;
 }
 
-static bool has_byte(struct span s, char c)
+static size_t count_byte(struct span s, char c)
 {
-    return s.len && memchr(s.ptr, c, s.len);
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++)
+        n += s.ptr[i] == c;
+    return n;
 }
 
-/* An address without port or brackets, of the family that its line names. */
+/* An address without port or brackets, of the family that its line names: one colon would be that of a port. */
 static bool read_address(struct span word, bool is_v6, struct ip *out)
 {
-    return has_byte(word, ':') == is_v6 && !has_byte(word, '[') && ip_parse(word, out);
+    size_t colons = count_byte(word, ':');
+    return (is_v6 ? colons > 1 : colons == 0) && count_byte(word, '[') == 0 && ip_parse(word, out);
 }
 
 static bool read_v1(struct span line, struct proxy_header *out)
@@ -63,15 +68,15 @@ static bool read_v1(struct span line, struct proxy_header *out)
     if (!is_v6 && !span_equal(family, SPAN("TCP4")))
         return false;
     struct span from = take_word(&line), to = take_word(&line);
-    struct span from_port = take_word(&line), to_port = take_word(&line);
-    return line.len == 0 && read_address(from, is_v6, &out->from) && read_address(to, is_v6, &out->to) &&
+    struct span from_port = take_word(&line), to_port = line;
+    return read_address(from, is_v6, &out->from) && read_address(to, is_v6, &out->to) &&
            read_port(from_port, &out->from.port) && read_port(to_port, &out->to.port);
 }
 
 static enum parse parse_v1(struct span bytes, struct proxy_header *out, size_t *used_out)
 {
     struct span window = span_of(bytes.ptr, bytes.len < V1_BYTES_MAX ? bytes.len : V1_BYTES_MAX);
-    const char *feed = memchr(window.ptr, '\n', window.len);
+    const char *feed = window.len ? memchr(window.ptr, '\n', window.len) : NULL;
     if (!feed)
         return window.len == V1_BYTES_MAX ? PARSE_BAD : PARSE_MORE;
     size_t n = (size_t)(feed - window.ptr);
@@ -87,6 +92,12 @@ static enum parse parse_v1(struct span bytes, struct proxy_header *out, size_t *
 static uint16_t read_u16(const char *p)
 {
     return (uint16_t)((uint8_t)p[0] << 8 | (uint8_t)p[1]);
+}
+
+/* "Other values ... must be rejected as invalid by receivers." */
+static bool is_known_family(uint8_t family)
+{
+    return family >> 4 <= V2_FAMILY_MAX && (family & 0xf) <= V2_PROTOCOL_MAX;
 }
 
 /* Both addresses, then both ports; false: there is no room for them in what the header says its length is. */
@@ -111,10 +122,12 @@ static enum parse parse_v2(struct span bytes, struct proxy_header *out, size_t *
     if (bytes.len < V2_HEAD + length)
         return PARSE_MORE;
     *used_out = V2_HEAD + length;
-    if (command == V2_LOCAL || (family != V2_TCP4 && family != V2_TCP6)) /* no address that means anything to us */
+    if (command == V2_LOCAL) /* whatever family it names is ignored */
         return PARSE_OK;
     struct span body = span_of(bytes.ptr + V2_HEAD, length);
-    return read_v2_addresses(body, family == V2_TCP4 ? IP_V4 : IP_V6, out) ? PARSE_OK : PARSE_BAD;
+    if (family == V2_TCP4 || family == V2_TCP6)
+        return read_v2_addresses(body, family == V2_TCP4 ? IP_V4 : IP_V6, out) ? PARSE_OK : PARSE_BAD;
+    return is_known_family(family) ? PARSE_OK : PARSE_BAD; /* no address that means anything to us */
 }
 
 enum parse proxy_header_parse(struct span bytes, struct proxy_header *out, size_t *used_out)

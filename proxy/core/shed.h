@@ -18,7 +18,8 @@ struct shed {                     /* all zero: empty */
 /* One connection holds that many bytes. */
 void shed_weigh(struct shed *s, uint64_t bytes);
 
-/* The smallest size such that those of at least this size hold `excess` bytes together, if all together do: else 1. */
+/* The largest size (of a class the smallest) such that those of at least this size hold `excess` bytes together, if all
+ * together do: else 1. */
 uint64_t shed_bytes_min(const struct shed *s, uint64_t excess);
 
 #endif

@@ -48,9 +48,33 @@ static void check_workers(const struct config *c)
     }
 }
 
+/* No bit of the base lies behind its prefix, so that the base is one of the network. */
+static void check_network(const struct ip_network *n)
+{
+    struct ip_network single = *n;
+    struct span bytes = ip_bytes(&n->base);
+    must(n->prefix <= 8 * bytes.len);
+    for (size_t bit = n->prefix; bit < 8 * bytes.len; bit++)
+        must(!(n->base.bytes[bit / 8] & 0x80 >> bit % 8));
+    single.prefix = (uint8_t)(8 * bytes.len);
+    must(ip_is_in(&n->base, n, 1) && ip_is_in(&n->base, &single, 1));
+}
+
+static void check_forward(const struct config *c)
+{
+    must(c->forwarded_for >= FORWARD_OFF && c->forwarded_for <= FORWARD_REPLACE);
+    must(c->proxy_protocol >= 0 && c->proxy_protocol <= 2);
+    for (size_t i = 0; i < c->trust_count; i++)
+        check_network(&c->trust[i]);
+    for (size_t i = 0; i < c->listen_count; i++)
+        must(!c->listens[i].takes_proxy || c->trust_count > 0);
+    must(c->handshakes_per_address <= 1000000); /* far below BUCKET_RATE_MAX */
+}
+
 static void check_config(const struct config *c)
 {
     check_workers(c);
+    check_forward(c);
     must(c->references == 1);
     must(c->listen_count >= 1 && c->listen_count <= CONFIG_LISTENS_MAX);
     must(c->path_count >= 1 && c->path_count <= CONFIG_PATHS_MAX);
@@ -118,6 +142,27 @@ static void check_values(struct span text)
     }
 }
 
+/* Elements are without blanks and commas, and there is an end of them; a network has a canonical text, too. */
+static void check_networks(struct span text)
+{
+    struct value_why why = {""};
+    struct ip_network network, again;
+    struct span element;
+    char name[VALUE_NETWORK_TEXT_MAX];
+    while (value_take_element(&text, &element)) {
+        must(element.len > 0 && element.ptr + element.len == text.ptr);
+        must(!memchr(element.ptr, ',', element.len) && !memchr(element.ptr, ' ', element.len));
+        if (!value_network(element, &network, &why)) {
+            must(why.text[0] != '\0');
+            continue;
+        }
+        check_network(&network);
+        value_print_network(&network, name);
+        must(value_network(span_from_str(name), &again, &why));
+        must(ip_equal(&network.base, &again.base) && network.prefix == again.prefix);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     /* An own copy without a byte to spare. */
@@ -126,6 +171,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size)
         memcpy(text, data, size);
     check_values(span_of(text, size));
+    check_networks(span_of(text, size));
     check_file(text, size);
     free(text);
     return 0;

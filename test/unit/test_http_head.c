@@ -284,6 +284,23 @@ static void up_to_two_empty_lines_before_a_request_are_dropped(void **state)
     assert_int_equal(o.head.end, 23);
 }
 
+/* As conn.c does it: what holds nothing but empty lines is thrown away at once. */
+static void empty_lines_count_although_they_were_thrown_away(void **state)
+{
+    (void)state;
+    struct outcome o = {PARSE_MORE, REASON_NONE, {0}};
+    http_head_init(&o.head);
+    for (int lines = 0; lines < 2; lines++) {
+        assert_int_equal(parse_more(&o, REQUEST, SPAN("\r\n"), HEAD_BYTES_MAX), PARSE_MORE);
+        http_head_drop_empty_lines(&o.head);
+    }
+    struct outcome third = o;
+    assert_int_equal(parse_more(&third, REQUEST, SPAN("\r\n"), HEAD_BYTES_MAX), PARSE_BAD);
+    assert_string_equal(reason_word(third.why), reason_word(REASON_BAD_METHOD));
+    assert_int_equal(parse_more(&o, REQUEST, SPAN(GET "\r\n"), HEAD_BYTES_MAX), PARSE_OK);
+    assert_int_equal(o.head.start, 0);
+}
+
 static void targets_have_the_form_that_their_method_needs(void **state)
 {
     (void)state;
@@ -1009,6 +1026,7 @@ int main(void)
         cmocka_unit_test(what_cannot_become_a_request_is_refused_at_once),
         cmocka_unit_test(what_may_become_a_request_is_waited_for),
         cmocka_unit_test(up_to_two_empty_lines_before_a_request_are_dropped),
+        cmocka_unit_test(empty_lines_count_although_they_were_thrown_away),
         cmocka_unit_test(targets_have_the_form_that_their_method_needs),
         cmocka_unit_test(an_absolute_target_names_the_same_server_as_host),
         cmocka_unit_test(host_is_one_name_with_an_optional_port),

@@ -26,6 +26,30 @@ static void a_reply_is_what_engine_io_clients_know(void **state)
                    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
                    "Retry-After: 2\r\nContent-Length: 44\r\nConnection: keep-alive\r\n\r\n"
                    "{\"code\":503,\"message\":\"No worker available\"}");
+    assert_span_is(write_reply((struct http_reply){.why = REASON_TOO_MANY_HANDSHAKES, .retry_after_s = 1}),
+                   "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
+                   "Retry-After: 1\r\nContent-Length: 64\r\nConnection: keep-alive\r\n\r\n"
+                   "{\"code\":429,\"message\":\"Too many new sessions from your address\"}");
+    assert_span_is(write_reply((struct http_reply){.why = REASON_TOO_MANY_CONNECTIONS, .close = true}),
+                   "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
+                   "Content-Length: 63\r\nConnection: close\r\n\r\n"
+                   "{\"code\":429,\"message\":\"Too many connections from your address\"}");
+}
+
+static void retry_after_is_a_number_of_seconds_or_no_line(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t seconds;
+        const char *value; /* NULL: no such line */
+    } rows[] = {{0, NULL}, {1, "1"}, {10, "10"}, {4294967295u, "4294967295"}};
+    FOR_EACH (row, rows) {
+        struct span value, reply = write_reply((struct http_reply){.why = REASON_TOO_MANY_HANDSHAKES,
+                                                                   .retry_after_s = rows[row_at].seconds});
+        assert_int_equal(http_field_find(reply, SPAN("Retry-After"), &value), rows[row_at].value != NULL);
+        if (rows[row_at].value)
+            assert_span_is(value, rows[row_at].value);
+    }
 }
 
 static void a_reply_to_head_has_the_same_head_and_no_body(void **state)
@@ -111,6 +135,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reply_is_what_engine_io_clients_know),
+        cmocka_unit_test(retry_after_is_a_number_of_seconds_or_no_line),
         cmocka_unit_test(a_reply_to_head_has_the_same_head_and_no_body),
         cmocka_unit_test(cors_lines_are_mirrored_and_vary_beside_an_origin),
         cmocka_unit_test(an_origin_that_is_too_long_is_left_out),

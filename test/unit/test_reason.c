@@ -6,10 +6,24 @@
 static void a_reason_says_word_status_doer_and_text(void **state)
 {
     (void)state;
-    assert_string_equal(reason_word(REASON_BAD_HOST), "bad-host");
-    assert_int_equal(reason_http_status(REASON_BAD_HOST), 400);
-    assert_string_equal(reason_who(REASON_BAD_HOST), "client");
-    assert_string_equal(reason_text(REASON_BAD_HOST), "Bad Host");
+    static const struct {
+        enum reason reason;
+        const char *word;
+        int http_status;
+        const char *who, *text;
+    } rows[] = {
+        {REASON_BAD_HOST, "bad-host", 400, "client", "Bad Host"},
+        {REASON_BAD_PROXY_HEADER, "bad-proxy-header", 400, "client", "Bad PROXY header"},
+        {REASON_TOO_MANY_CONNECTIONS, "too-many-connections", 429, "client", "Too many connections from your address"},
+        {REASON_TOO_MANY_HANDSHAKES, "too-many-handshakes", 429, "client", "Too many new sessions from your address"},
+        {REASON_SHED, "shed", 0, "siolb", "its buffers were among the largest when limits.memory was reached"},
+    };
+    FOR_EACH (row, rows) {
+        assert_string_equal(reason_word(rows[row_at].reason), rows[row_at].word);
+        assert_int_equal(reason_http_status(rows[row_at].reason), rows[row_at].http_status);
+        assert_string_equal(reason_who(rows[row_at].reason), rows[row_at].who);
+        assert_string_equal(reason_text(rows[row_at].reason), rows[row_at].text);
+    }
     assert_int_equal(REASON_NONE, 0);
     assert_int_equal(reason_http_status(REASON_NONE), 0);
 }

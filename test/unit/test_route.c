@@ -340,8 +340,34 @@ static void only_a_get_with_a_transport_on_a_path_is_a_handshake(void **state)
         struct route_answer a = decide(&h, &ask);
         assert_int_equal(a.route, ROUTE_NEW);
         assert_int_equal(a.is_handshake, rows[row_at].is_handshake);
+        assert_int_equal(route_is_handshake(ask.method, &t), rows[row_at].is_handshake);
         assert_int_equal(a.may_teach, rows[row_at].may_teach);
         assert_true(a.key == 0);
+    }
+    tear_down(&h);
+}
+
+/* A limit of handshakes never holds up a session that there is, known or not. */
+static void a_request_with_a_sid_is_no_handshake(void **state)
+{
+    (void)state;
+    static char too_long[SID_BYTES_MAX + 2];
+    memset(too_long, 'x', sizeof too_long - 1);
+    const char *const sids[] = {"sid-a", "sid-x", too_long};
+    static const enum http_method methods[] = {HTTP_GET, HTTP_POST, HTTP_OPTIONS};
+    static const enum eio_transport transports[] = {EIO_POLLING, EIO_WEBSOCKET};
+    struct house h;
+    build(&h);
+    FOR_EACH (sid, sids) {
+        FOR_EACH (method, methods) {
+            FOR_EACH (transport, transports) {
+                struct eio_target t = target_of(0, transports[transport_at], sids[sid_at]);
+                struct route_ask ask = ask_for(&t);
+                ask.method = methods[method_at];
+                assert_false(route_is_handshake(ask.method, &t));
+                assert_false(decide(&h, &ask).is_handshake);
+            }
+        }
     }
     tear_down(&h);
 }
@@ -454,6 +480,7 @@ int main(void)
         cmocka_unit_test(a_session_cookie_leads_to_its_worker_where_it_may),
         cmocka_unit_test(a_cookie_does_not_lead_to_a_worker_that_takes_no_newcomers),
         cmocka_unit_test(only_a_get_with_a_transport_on_a_path_is_a_handshake),
+        cmocka_unit_test(a_request_with_a_sid_is_no_handshake),
         cmocka_unit_test(newcomers_are_balanced_as_asked),
         cmocka_unit_test(a_draining_worker_keeps_its_sessions_and_gets_no_others),
         cmocka_unit_test(when_nobody_is_up_a_refused_worker_is_tried_and_else_nobody),

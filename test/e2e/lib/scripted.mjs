@@ -189,6 +189,16 @@ export class Peer {
     return this.#bytes > 0;
   }
 
+  /** What has come and was not asked for yet. */
+  get unread() {
+    return this.#all().toString("latin1");
+  }
+
+  /** Forget it. */
+  drop() {
+    this.#shift(this.#bytes);
+  }
+
   /** No byte and no end for a moment: absence has no event. */
   async quiet(ms = QUIET_MS) {
     await new Promise((resolve) => setTimeout(resolve, ms));
