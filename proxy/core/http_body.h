@@ -3,8 +3,8 @@
  *
  * Pure; keeps no bytes. It tells for each piece how much of it belongs to the body as it is on the wire, and where the
  * payload in it is. Chunk syntax is strict (DESIGN 8): 1 to 16 hex digits after leading zeros and at most 2^63-1,
- * CRLF exact, extensions and trailers bounded and free of control bytes, trailers shaped like fields (RFC 9112 7.1), and
- * none that tells framing or the life of the connection.
+ * CRLF exact, extensions and trailers bounded and free of control bytes, trailers shaped like fields (RFC 9112 7.1),
+ * and none that tells framing or the life of the connection.
  */
 #ifndef SIOLB_CORE_HTTP_BODY_H
 #define SIOLB_CORE_HTTP_BODY_H
