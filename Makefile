@@ -15,6 +15,7 @@ WERROR  ?= -Werror
 FUZZ_S  ?= 10
 DIFF_S  ?= 45
 NIGHTLY_DIFF_S ?= 3600
+SOAK_S  ?= 1200
 
 B := build$(addprefix /,$(VARIANT))
 
@@ -67,7 +68,7 @@ FUZZ_WRAPS := clock_ms clock_boot_s deadline_init deadline_fini stream_note stre
 
 # ---- building --------------------------------------------------------------------------------------------------------
 
-.PHONY: all help unit loop e2e test asan fuzz diff lint format bench nightly demo install static clean
+.PHONY: all help unit loop e2e test asan fuzz diff lint format bench nightly soak demo install static clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -159,11 +160,24 @@ bench: $(B)/siolb ## CPU and memory beside nginx and HAProxy
 	scripts/setup bench
 	test/bench/run
 
-nightly: $(UNIT) $(LOOP) ## the long checks: valgrind, ten minutes of fuzz a target, an hour of diff, bench
+soak: $(B)/siolb ## every kind of client and trouble for SOAK_S seconds (1200); SOAK_SEED repeats a run
+	SIOLB=$(abspath $(B)/siolb) SOAK_S=$(SOAK_S) E2E_TIMEOUT_S=$$(($(SOAK_S) + 1200)) scripts/run-e2e test/soak/soak.test.mjs
+
+# How connections, tunnels and requests end is where memory goes wrong; the files that measure siolb stay out.
+.PHONY: e2e-valgrind
+E2E_VALGRIND ?= $(addprefix test/e2e/,$(addsuffix .test.mjs,\
+	life clients client-ends tunnel-ends worker-ends upgrade pipelining refusals replies learning retry chaos \
+	jsonp forward proxy-protocol address-limits cors))
+e2e-valgrind: $(B)/siolb
+	scripts/run-e2e-valgrind $(E2E_VALGRIND)
+
+nightly: $(UNIT) $(LOOP) ## the long checks: valgrind, ten minutes of fuzz a target, an hour of diff, soak, bench
 	scripts/setup bench
 	scripts/run-tests --valgrind $(UNIT) $(LOOP)
+	+$(MAKE) e2e-valgrind
 	+$(MAKE) fuzz FUZZ_S=600
 	+$(MAKE) diff DIFF_S=$(NIGHTLY_DIFF_S)
+	+$(MAKE) soak
 	+$(MAKE) bench
 
 # ---- linting ---------------------------------------------------------------------------------------------------------

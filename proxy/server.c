@@ -106,6 +106,12 @@ static void on_misplaced(struct ctx *ctx, struct span path)
 
 /* --- limits.memory --- */
 
+static void shed_from(struct ctx *ctx, uint64_t bytes_min, uint64_t *excess)
+{
+    tunnel_shed(ctx, bytes_min, excess);
+    conn_shed(ctx, bytes_min, excess);
+}
+
 /* Buffers hold more than they may: those who hold most go, until an eighth of the room is free. */
 static void on_shed(evutil_socket_t fd, short what, void *arg)
 {
@@ -121,8 +127,8 @@ static void on_shed(evutil_socket_t fd, short what, void *arg)
     conn_weigh_all(ctx, &shed);
     tunnel_weigh_all(ctx, &shed);
     uint64_t excess = held - wanted, bytes_min = shed_bytes_min(&shed, excess);
-    tunnel_shed(ctx, bytes_min, &excess);
-    conn_shed(ctx, bytes_min, &excess);
+    shed_from(ctx, shed_bytes_above(bytes_min), &excess); /* all of these go, and are not enough */
+    shed_from(ctx, bytes_min, &excess);
     if (s->shed_told == ctx->ticks)
         return; /* a flood of those who have to go is no flood of lines */
     s->shed_told = ctx->ticks;

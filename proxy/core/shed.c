@@ -33,3 +33,9 @@ uint64_t shed_bytes_min(const struct shed *s, uint64_t excess)
     }
     return 1;
 }
+
+uint64_t shed_bytes_above(uint64_t bytes)
+{
+    unsigned class = class_of(bytes);
+    return class < class_of(UINT64_MAX) ? floor_of(class + 1) : UINT64_MAX;
+}

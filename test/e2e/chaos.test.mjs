@@ -3,23 +3,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { defer } from "./lib/defer.mjs";
+import { random } from "./lib/random.mjs";
 import { answers, get, GET, post, rawClient, response, scriptedWorker, SWITCH, UPGRADE } from "./lib/scripted.mjs";
 import { siolb } from "./lib/siolb.mjs";
 
 const CONNECTIONS = 600;
 const AT_ONCE = 40;
-
-/** A small generator of pseudo-random numbers (xorshift32). */
-function random(seed) {
-  let state = seed || 1;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 const CHUNKED = "POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
 const REQUESTS = [GET, post("/p", "x".repeat(2000)), CHUNKED, UPGRADE, get("/a") + get("/b") + get("/c"), get("/", "Connection: close")];
@@ -55,9 +44,7 @@ async function rudely(peer, bytes, next) {
 }
 
 test("600 rude connections leave nothing behind, and a polite worker beside the rude one still serves", async (t) => {
-  const seed = Number(process.env.CHAOS_SEED) || Date.now() % 1_000_000;
-  defer(t, () => t.passed || console.error(`CHAOS_SEED=${seed}`));
-  const next = random(seed);
+  const next = random(t, "CHAOS_SEED");
   const rude = await scriptedWorker(t, {
     id: "rude",
     script: async (up) => {

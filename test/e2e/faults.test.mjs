@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { gzipSync } from "node:zlib";
 
-import { defer } from "./lib/defer.mjs";
 import { connect, POLLING, UPGRADING, WEBSOCKET } from "./lib/clients.mjs";
+import { defer, within } from "./lib/defer.mjs";
 import { faultySiolb, startFaulty } from "./lib/faults.mjs";
 import { fleet } from "./lib/fleet.mjs";
 import { openPacket } from "./lib/http.mjs";
@@ -14,8 +14,9 @@ import { get, GET, post, rawClient, response, scriptedWorker } from "./lib/scrip
 import { is_sanitized } from "./lib/siolb.mjs";
 
 const PLACES_MAX = 12; /* of a call in a scenario */
-const ROUNDS = 30;
+const ROUNDS = 60;
 const ODDS = 40;
+const END_MS = 20_000;
 const ONLY = process.env.FAULT?.split(":");
 
 /* What a call can fail with (its manual page, and what this kernel does): without harm for anybody, */
@@ -227,6 +228,7 @@ for (const [name, scenario] of Object.entries(SCENARIOS)) {
         const end = await playWith(rig, scenario, { [call]: { at, errors: [error] } }).catch((cause) => {
           throw new Error(`${what}: ${cause.message}`, { cause });
         });
+        assert.ok(end.counts.epoll_wait <= 10 * counts.epoll_wait + 100, `${what}: ${end.counts.epoll_wait} polls instead of ${counts.epoll_wait}`);
         if (table === HARMLESS) assert.equal(end.seen, scenario.ends, what);
         await rig.settle(what);
         cases++;
@@ -363,7 +365,7 @@ test("no memory for the timer of a drain: it ends at once", async (t) => {
   faults.clear();
   faults.plan("realloc", { at: 1, times: 9, errors: ["ENOMEM"] });
   lb.signal("SIGTERM");
-  assert.deepEqual(await lb.exit, { status: 0, signal: null });
+  assert.deepEqual(await within(END_MS, "siolb to end", lb.exit), { status: 0, signal: null });
   for (const client of clients) assert.match(await client.ended(), /fin|reset/);
 });
 

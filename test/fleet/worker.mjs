@@ -4,10 +4,11 @@
  *   node worker.mjs '{"id":"w0","version":4,"port":0,"servers":[{"path":"/socket.io/","cookie":true}]}'
  *
  * version 4 or 2; `servers` are Socket.IO servers on the one HTTP server, each with the options of its constructor and
- * `sids`: "own" makes sids of characters that clients have to escape.
+ * `sids`: "own" makes sids of characters that clients have to escape, "named" begins them with the worker's id.
  * Counts what must never happen: `misroutes` (a sid that was never minted here, or a message for a socket of another
  * worker) and `disorder` (a message lost, repeated or out of order). A sid that was minted here and has ended is `late`:
- * a client's last poll can be overtaken by its own goodbye. GET /whoami answers with the worker's id.
+ * a client's last poll can be overtaken by its own goodbye. Each is also told to the parent at once, which a worker that
+ * is killed could not do later. GET /whoami answers with the worker's id.
  *
  * Every socket gets `worker` (id) at once, and understands:
  *   say n owner payload  ->  said n payload   messages numbered from 0; owner: the id it was told
@@ -22,6 +23,7 @@ import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
 const UNKNOWN_SID = 1;
+const LEAVE_MS = 1_000;
 
 const { id, version, port, servers } = JSON.parse(process.argv[2]);
 const counters = { misroutes: 0, disorder: 0, connections: 0, disconnections: 0, messages: 0, requests: 0, probes: 0, late: 0 };
@@ -29,9 +31,15 @@ const minted = new Set(); /* every sid of this worker, for as long as it runs */
 const notes = []; /* what the misroutes were, for the failure's message */
 const { Server } = version === 4 ? await import("socket.io") : { Server: require("socket.io-2") };
 
-function misroute(what) {
+/* At once, for a worker that may be killed: {misroute, disorder or late, sid, at}. */
+function tell(kind, what, sid) {
+  process.send({ told: { [kind]: what, sid, at: Date.now() } });
+}
+
+function misroute(what, sid) {
   counters.misroutes++;
   notes.push(`${id}: ${what}`);
+  tell("misroute", what, sid);
 }
 
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
@@ -47,6 +55,7 @@ function serve(socket) {
     if (n !== next) {
       counters.disorder++;
       notes.push(`${id}: message ${n} where ${next} was due`);
+      tell("disorder", `message ${n} where ${next} was due`);
     }
     next = n + 1;
     socket.emit("said", n, payload);
@@ -65,9 +74,14 @@ function serve(socket) {
 }
 
 function unknownSid(sid, req) {
-  if (minted.has(sid)) counters.late++;
-  else if (sid === "-") counters.probes++; /* a health check's question, not a client's */
-  else misroute(`unknown sid in ${req.method} ${req.url}`);
+  if (minted.has(sid)) {
+    counters.late++;
+    tell("late", `${req.method} ${req.url}`, sid);
+  } else if (sid === "-") {
+    counters.probes++; /* a health check's question, not a client's */
+  } else {
+    misroute(`unknown sid in ${req.method} ${req.url}`, sid);
+  }
 }
 
 /* engine.io 3 has no "connection_error" event: look at the verdict itself. */
@@ -96,6 +110,7 @@ const ios = servers.map(({ sids, ...options }) => {
   const engine = version === 4 ? io.engine : io.eio;
   watch(engine);
   if (sids === "own") engine.generateId = () => `${id} ß+ %2F&=#?" ${randomUUID()}`;
+  if (sids === "named") engine.generateId = () => `${id}~${randomUUID()}`;
   io.on("connection", serve);
   return io;
 });
@@ -107,6 +122,14 @@ const answers = {
   forget: () => ios.forEach((io) => (version === 4 ? io.engine : io.eio).close()),
 };
 
+/* As a deployment would: no new connections, a goodbye to each session, and the end when all are gone. */
+function leave() {
+  http.close(() => process.exit(0));
+  ios.forEach((io) => io.close());
+  setTimeout(() => process.exit(0), LEAVE_MS);
+}
+
+process.on("SIGTERM", leave);
 process.on("message", ({ ask, args, number }) => process.send({ number, answer: answers[ask](...args) ?? null }));
 process.on("disconnect", () => process.exit(0)); /* the test is over, or gone */
 http.listen(port, "127.0.0.1", () => process.send({ port: http.address().port }));

@@ -62,6 +62,9 @@ static void the_largest_size_there_is_has_a_class(void **state)
     struct shed s = {0};
     shed_weigh(&s, UINT64_MAX);
     assert_true(shed_bytes_min(&s, UINT64_MAX) == UINT64_C(7) << 61);
+    assert_true(shed_bytes_above(UINT64_C(7) << 61) == UINT64_MAX);
+    assert_true(shed_bytes_above(UINT64_MAX) == UINT64_MAX);
+    assert_true(shed_bytes_above((UINT64_C(7) << 61) - 1) == UINT64_C(7) << 61);
 }
 
 /* The smallest size of the next class up: no class is wider than its own smallest size. */
@@ -106,6 +109,7 @@ static void those_who_have_to_go_are_enough_and_all_needed(void **state)
             uint64_t excess = all * part / 100;
             uint64_t bytes_min = shed_bytes_min(&s, excess);
             assert_true(held_from(sizes, COUNT, bytes_min) >= excess);
+            assert_true(shed_bytes_above(bytes_min) == next_floor(bytes_min));
             assert_true(held_from(sizes, COUNT, next_floor(bytes_min)) < excess);
         }
     }

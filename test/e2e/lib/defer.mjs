@@ -28,6 +28,15 @@ export function defer(t, clean) {
   });
 }
 
+/**
+ * A `t` for something shorter than a test, such as one of the thousand clients of a long one: `await part.end()` cleans up
+ * what was deferred to it.
+ */
+export function part() {
+  let clean = () => {};
+  return { passed: true, after: (hook) => (clean = hook), end: () => clean() };
+}
+
 /** `promise`, or an error that says what was waited for. A safety net: nothing is meant to take this long. */
 export async function within(ms, what, promise) {
   let timer;

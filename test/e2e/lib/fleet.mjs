@@ -28,14 +28,20 @@ class Worker {
     this.#child = child;
     this.pid = child.pid;
     this.exit = once(child, "exit").then(([status, signal]) => ({ status, signal }));
-    child.on("message", ({ number, answer }) => {
+    child.on("message", ({ number, answer, told }) => {
+      if (told) this.onTold(told);
       this.#waiting.get(number)?.(answer);
       this.#waiting.delete(number);
     });
   }
 
+  /** Called with {misroute, disorder or late: what, sid, at} when one happens. */
+  onTold = () => {};
+
   async ready() {
-    const [{ port }] = await within(START_MS, `worker ${this.id} to listen`, once(this.#child, "message"));
+    const ended = this.exit.then(() => Promise.reject(new Error(`worker ${this.id} ended before it listened`)));
+    ended.catch(() => {});
+    const [{ port }] = await within(START_MS, `worker ${this.id} to listen`, Promise.race([once(this.#child, "message"), ended]));
     this.port = port;
     this.address = `127.0.0.1:${port}`;
     this.url = `http://${this.address}`;
@@ -68,10 +74,19 @@ class Worker {
     return this.#ask("forget");
   }
 
-  /** Only this process; SIGKILL: without a word. */
+  /** Only this process; SIGKILL: without a word, SIGTERM: with a goodbye to its sessions. */
   async kill(signal = "SIGKILL") {
     this.#child.kill(signal);
     await this.exit;
+  }
+
+  /** Freeze it; what comes waits in its kernel. */
+  pause() {
+    this.#child.kill("SIGSTOP");
+  }
+
+  resume() {
+    this.#child.kill("SIGCONT");
   }
 
   get is_alive() {

@@ -8,9 +8,30 @@ import { defer, within } from "./defer.mjs";
 
 const ANSWER_MS = 30_000;
 
+/**
+ * Keeps quiet about reuse: when a reused connection ends, the XMLHttpRequest of engine.io-client 6 would for ever open new
+ * ones and say nothing on them (it forgets to end the request that it makes again).
+ */
+export class KeepAliveAgent extends http.Agent {
+  constructor(options) {
+    super({ keepAlive: true, ...options });
+  }
+
+  reuseSocket(socket, req) {
+    super.reuseSocket(socket, req);
+    req.reusedSocket = false;
+  }
+
+  /** Also of what is opened later, for a client's goodbye: it ends with its answer. */
+  destroy() {
+    this.keepAlive = false;
+    super.destroy();
+  }
+}
+
 /** A keep-alive agent with at most `sockets` connections, closed when the test is over. */
 export function agent(t, sockets = Infinity) {
-  const made = new http.Agent({ keepAlive: true, maxSockets: sockets, maxFreeSockets: 256 });
+  const made = new KeepAliveAgent({ maxSockets: sockets, maxFreeSockets: 256 });
   defer(t, () => made.destroy());
   return made;
 }

@@ -235,6 +235,7 @@ class Rig {
       idle: isIdle(metrics),
       descriptors: this.lb.fds(),
       blocks: is_sanitized ? 0 : blocks /* there LeakSanitizer counts, and nothing is pooled */,
+      unknown: metrics.route_unknown_total /* a sid reaches its client when siolb knows it, or not at all */,
       sessions_owed: metrics.sessions - metrics.learned_plain_total + this.#sessionsClosed(),
     };
   }

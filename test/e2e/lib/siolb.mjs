@@ -25,6 +25,7 @@ export const is_sanitized = existsSync(binary) && readFileSync(binary).includes(
 
 const START_MS = 30_000; /* safety nets, far above what a busy machine needs */
 const LOG_MS = 30_000;
+const ASK_AGAIN_MS = 2_000;
 const STOP_MS = 15_000;
 const SHOWN_LINES = 300;
 const OURS = new Set(["file", "workers", "listen", "args", "prefix", "program"]);
@@ -122,7 +123,9 @@ class Siolb {
     const answer = this.#asked.then(async () => {
       const from = this.log.length;
       this.signal("SIGUSR1");
-      const line = await this.waitLog((l) => l.event === "metrics", from);
+      /* Lines are lost when many come at once (the log never waits for its reader), this one too. */
+      const again = setInterval(() => this.signal("SIGUSR1"), ASK_AGAIN_MS);
+      const line = await this.waitLog((l) => l.event === "metrics", from).finally(() => clearInterval(again));
       return Object.fromEntries(
         Object.entries(line)
           .filter(([, text]) => /^\d+$/.test(text))
