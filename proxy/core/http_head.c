@@ -357,13 +357,14 @@ static enum reason note_transfer_encoding(struct http_head *h, struct span raw)
     return REASON_NONE;
 }
 
-static void note_connection(struct http_head *h, struct span value)
+/* Keep-alive beside a tab is none to Node: then the connection ends. */
+static void note_connection(struct http_head *h, struct span raw)
 {
-    struct span option;
+    struct span option, value = http_trim(raw);
     while (list_next(&value, &option))
         if (span_equal_nocase(option, SPAN("close")))
             h->facts |= HTTP_SAYS_CLOSE;
-        else if (span_equal_nocase(option, SPAN("keep-alive")))
+        else if (span_equal_nocase(option, SPAN("keep-alive")) && !has_tab(raw))
             h->facts |= HTTP_SAYS_KEEP_ALIVE;
         else if (span_equal_nocase(option, SPAN("upgrade")))
             h->facts |= HTTP_SAYS_UPGRADE;
@@ -423,7 +424,7 @@ static enum reason note_field(struct http_head *h, enum side side, struct span b
         break;
     case 10:
         if (token_is(name, SPAN("connection")))
-            note_connection(h, value);
+            note_connection(h, raw);
         else if (token_is(name, SPAN("set-cookie")))
             h->facts |= HTTP_HAS_SET_COOKIE;
         else if (side == RESPONSE && token_is(name, SPAN("keep-alive")))

@@ -682,6 +682,8 @@ static void persistence_follows_version_and_connection(void **state)
         {REQUEST, "GET / HTTP/1.0\r\n\r\n", false},
         {REQUEST, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true},
         {REQUEST, "GET / HTTP/1.0\r\nConnection: Keep-Alive, close\r\n\r\n", false},
+        {REQUEST, "GET / HTTP/1.0\r\nConnection: Keep-Alive\t\r\n\r\n", false},
+        {REQUEST, "GET / HTTP/1.1\r\nConnection: close\t\r\n\r\n", false},
         {RESPONSE, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true},
         {RESPONSE, "HTTP/1.1 200 OK\r\n\r\n", false},
         {RESPONSE, "HTTP/1.1 204 No Content\r\n\r\n", true},

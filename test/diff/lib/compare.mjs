@@ -20,9 +20,8 @@ const hasExtension = ({ body }) => body.includes(";");
  * message: `head` and `body` are its bytes, `before` those of the ones before it on the connection.
  */
 const BODIES = {
-  /* a chunk extension that is no name=value; too many bytes of them */
+  /* a chunk extension that is no name=value */
   HPE_STRICT: hasExtension,
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: hasExtension,
   /* the trailers count with the head */
   HPE_HEADER_OVERFLOW: ({ head, body }) => head.length + body.length > http.maxHeaderSize,
 };
