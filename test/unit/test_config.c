@@ -432,7 +432,7 @@ static struct span line_of(size_t bytes, char *ini)
 static void a_line_has_at_most_4096_bytes(void **state)
 {
     (void)state;
-    char ini[8192];
+    char ini[8192] = "";
     char complaints[COMPLAINTS_MAX];
     struct config *c = load_bytes(line_of(CONFIG_LINE_BYTES_MAX, ini), NULL, NULL, complaints);
     assert_string_equal(complaints, "");
