@@ -13,6 +13,8 @@ DESTDIR ?=
 CFLAGS  ?= -O2 -g
 WERROR  ?= -Werror
 FUZZ_S  ?= 10
+DIFF_S  ?= 45
+NIGHTLY_DIFF_S ?= 3600
 SOAK_S  ?= 1200
 
 B := build$(addprefix /,$(VARIANT))
@@ -54,7 +56,7 @@ LOOP_SRC  := $(wildcard test/loop/test_*.c)
 FUZZ_SRC  := $(wildcard test/fuzz/fuzz_*.c)
 E2E       := $(wildcard test/e2e/*.test.mjs)
 HEADERS   := $(wildcard proxy/core/*.h config/*.h proxy/*.h test/unit/*.h test/loop/*.h test/fuzz/*.h)
-SOURCES   := $(CORE_SRC) $(SHELL_SRC) $(wildcard test/unit/*.c test/loop/*.c test/fuzz/*.c test/bench/*.c)
+SOURCES   := $(CORE_SRC) $(SHELL_SRC) $(wildcard $(patsubst %,test/%/*.c,unit loop fuzz diff fault bench))
 
 CORE_OBJ  := $(CORE_SRC:%.c=$(B)/%.o)
 SHELL_OBJ := $(SHELL_SRC:%.c=$(B)/%.o)
@@ -62,10 +64,11 @@ LOOP_OBJ  := $(filter-out $(B)/proxy/main.o,$(SHELL_OBJ))
 UNIT := $(UNIT_SRC:test/unit/%.c=$(B)/unit/%)
 LOOP := $(LOOP_SRC:test/loop/%.c=$(B)/loop/%)
 FUZZ := $(FUZZ_SRC:test/fuzz/%.c=$(B)/%)
+FUZZ_WRAPS := clock_ms clock_boot_s deadline_init deadline_fini stream_note stream_start
 
 # ---- building --------------------------------------------------------------------------------------------------------
 
-.PHONY: all help unit loop e2e test asan fuzz lint format bench nightly soak demo install static clean
+.PHONY: all help unit loop e2e test asan fuzz diff lint format bench nightly soak demo install static clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -92,11 +95,24 @@ $(LOOP): $(B)/loop/%: $(B)/test/loop/%.o $(LOOP_OBJ) $(B)/libsiolbcore.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka $(SHELL_LIBS)
 
-$(FUZZ): $(B)/%: $(B)/test/fuzz/%.o $(B)/libsiolbcore.a
+$(B)/frames: $(B)/test/diff/frames.o $(B)/libsiolbcore.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS)
 
+# siolb with the shim between it and the kernel. The shim is below all that sanitizers and fortified headers do.
+$(B)/test/fault/%.o: ALL_CFLAGS := $(filter-out -fsanitize% -fno-sanitize% -D_FORTIFY_SOURCE%,$(ALL_CFLAGS))
+$(B)/fault/siolb: $(SHELL_OBJ) $(B)/test/fault/shim.o $(B)/libsiolbcore.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(SHELL_LIBS)
+
+$(filter-out $(B)/fuzz_connection,$(FUZZ)): $(B)/%: $(B)/test/fuzz/%.o $(B)/libsiolbcore.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CORE_LIBS)
+
+# The whole shell, with a clock that the input moves.
+$(B)/fuzz_connection: $(B)/test/fuzz/fuzz_connection.o $(LOOP_OBJ) $(B)/libsiolbcore.a
+	$(CC) $(ALL_LDFLAGS) $(FUZZ_WRAPS:%=-Wl,--wrap=%) -o $@ $^ -lcmocka $(SHELL_LIBS)
+
 .PHONY: programs
-programs: $(UNIT) $(LOOP) # the tests, built and not run
+programs: $(UNIT) $(LOOP) $(B)/fault/siolb # the tests, built and not run
 
 -include $(shell test ! -d $(B) || find $(B) -name '*.d')
 
@@ -114,11 +130,11 @@ unit: $(UNIT) ## build and run the unit tests (pure code)
 loop: $(LOOP) ## build and run the loop tests (event loop on socketpairs)
 	scripts/run-tests $(LOOP)
 
-e2e: $(B)/siolb ## run the end-to-end tests (real Socket.IO clients and workers); E2E=file picks
+e2e: $(B)/siolb $(B)/fault/siolb ## run the end-to-end tests (real Socket.IO clients and workers); E2E=file picks
 	SIOLB=$(abspath $(B)/siolb) scripts/run-e2e $(E2E)
 
 .PHONY: e2e-core
-e2e-core: $(B)/siolb
+e2e-core: $(B)/siolb $(B)/fault/siolb
 	SIOLB=$(abspath $(B)/siolb) scripts/run-e2e $(E2E_CORE)
 
 asan: ## unit, loop and core e2e tests under AddressSanitizer and UBSan
@@ -129,6 +145,10 @@ asan: ## unit, loop and core e2e tests under AddressSanitizer and UBSan
 fuzz: ## fuzz every target for FUZZ_S seconds (10) over its corpus
 	+$(MAKE) VARIANT=fuzz fuzz-targets
 	scripts/fuzz $(FUZZ_S)
+
+diff: $(B)/frames ## compare the HTTP parsers with Node's for DIFF_S seconds (45), and check the checker
+	FRAMES=$(abspath $(B)/frames) scripts/with-node node --test --test-reporter=spec test/diff/diff.test.mjs
+	FRAMES=$(abspath $(B)/frames) scripts/diff $(DIFF_S)
 
 .PHONY: fuzz-targets
 fuzz-targets: $(FUZZ)
@@ -151,11 +171,12 @@ E2E_VALGRIND ?= $(addprefix test/e2e/,$(addsuffix .test.mjs,\
 e2e-valgrind: $(B)/siolb
 	scripts/run-e2e-valgrind $(E2E_VALGRIND)
 
-nightly: $(UNIT) $(LOOP) ## the long checks: valgrind, ten minutes of fuzz a target, soak, bench
+nightly: $(UNIT) $(LOOP) ## the long checks: valgrind, ten minutes of fuzz a target, an hour of diff, soak, bench
 	scripts/setup bench
 	scripts/run-tests --valgrind $(UNIT) $(LOOP)
 	+$(MAKE) e2e-valgrind
 	+$(MAKE) fuzz FUZZ_S=600
+	+$(MAKE) diff DIFF_S=$(NIGHTLY_DIFF_S)
 	+$(MAKE) soak
 	+$(MAKE) bench
 

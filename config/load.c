@@ -386,8 +386,9 @@ struct config *config_load_stream(FILE *in, const char *name, const char *const 
     struct load l = {.file = name, .in = in, .complain = complain_to, .arg = arg};
     l.config = calloc(1, sizeof *l.config);
     l.first_lines = calloc(option_count, sizeof *l.first_lines);
-    if (l.config && l.first_lines) {
+    if (l.config)
         l.config->references = 1;
+    if (l.config && l.first_lines) {
         if (in)
             read_ini(&l);
         set_defaults(&l);

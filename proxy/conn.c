@@ -650,6 +650,7 @@ void conn_sweep(struct ctx *ctx)
         struct conn *c = LINK_OWNER(n, struct conn, link);
         if (c->quiet < UINT16_MAX)
             c->quiet++;
+        deadline_retry(&c->deadline);
         if (conn_has_news(c))
             conn_run(c);
     }

@@ -12,8 +12,7 @@ static void deadline_arm(struct deadline *d)
         wait.tv_sec++;
         wait.tv_usec -= 1000000;
     }
-    event_add(&d->event, &wait);
-    d->armed_ms = d->at_ms;
+    d->armed_ms = event_add(&d->event, &wait) == 0 ? d->at_ms : 0;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -50,5 +49,11 @@ void deadline_set(struct deadline *d, uint64_t at_ms)
 {
     d->at_ms = at_ms;
     if (at_ms && (!d->armed_ms || at_ms < d->armed_ms))
+        deadline_arm(d);
+}
+
+void deadline_retry(struct deadline *d)
+{
+    if (d->at_ms && !d->armed_ms)
         deadline_arm(d);
 }

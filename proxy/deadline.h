@@ -15,7 +15,7 @@
 struct deadline {
     struct event event;
     uint64_t at_ms;    /* 0: none */
-    uint64_t armed_ms; /* when the loop's timer fires; 0: not armed */
+    uint64_t armed_ms; /* when the loop's timer fires; 0: not armed, or there was no memory for it */
     void (*due)(void *arg);
     void *arg;
 };
@@ -25,5 +25,8 @@ void deadline_fini(struct deadline *d);
 
 /* `due` is called at at_ms (clock_ms) or up to 10 ms later, unless the deadline is moved until then. 0: none. */
 void deadline_set(struct deadline *d, uint64_t at_ms);
+
+/* To be called now and then: if there was no memory for the timer, try again. */
+void deadline_retry(struct deadline *d);
 
 #endif

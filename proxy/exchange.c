@@ -1,7 +1,6 @@
 #include "exchange.h"
 
 #include "clock.h"
-#include "core/cors.h"
 #include "core/proxy_header.h"
 #include "session.h"
 #include "tunnel.h"
@@ -10,11 +9,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define READS_PER_STEP       4
-#define INTERIM_MAX          16      /* DESIGN 8: 1xx before a final response */
-#define RESPONSE_MS_DEFAULT  120000u /* outside of a session */
-#define UNREACHABLE_MAX      2       /* connects that may time out before the client gets its answer */
-#define ERROR_BODY_BYTES_MAX 512
+#define READS_PER_STEP      4
+#define INTERIM_MAX         16      /* DESIGN 8: 1xx before a final response */
+#define RESPONSE_MS_DEFAULT 120000u /* outside of a session */
+#define UNREACHABLE_MAX     2       /* connects that may time out before the client gets its answer */
 
 /*  up        waits for                                           may become
  *  CONNECT   the connection, or room for the head                CONNECT (another worker) BODY DONE
@@ -467,137 +465,16 @@ static bool exchange_push_up(struct exchange *x)
     return moved;
 }
 
-/* --- learning --- */
-
-static struct span path_of(const struct exchange *x)
-{
-    return x->client->config->paths[x->target.path];
-}
-
-static void exchange_learned(struct exchange *x, struct span sid, uint16_t ttl_s)
-{
-    exchange_count_newcomer(x, false); /* from here on the session itself counts */
-    (void)session_learn(ctx_of(x), x->worker, path_of(x), sid, ttl_s);
-}
-
-/* The session cookie of a handshake response: a second place to learn, and in time, since it comes before the body. */
-static bool exchange_learn_cookie(struct exchange *x, struct span head)
-{
-    const char *name = x->client->config->cookie;
-    char room[SID_BYTES_MAX];
-    struct span value;
-    size_t len;
-    if (!*name || !(x->response.facts & HTTP_HAS_SET_COOKIE) ||
-        !http_set_cookie_find(head, span_from_str(name), &value) ||
-        !eio_cookie_decode(value, room, sizeof(room), &len) || len == 0)
-        return false;
-    exchange_learned(x, span_of(room, len), SESSION_TTL_S_DEFAULT);
-    return true;
-}
-
-static void exchange_begin_learning(struct exchange *x, struct span head)
-{
-    struct span coding = span_of("", 0);
-    if (!x->route.may_teach || x->response.status != 200)
-        return;
-    if (x->response.facts & HTTP_HAS_CODING)
-        (void)http_field_find(head, SPAN("Content-Encoding"), &coding);
-    x->learn = learn_new(coding);
-    if (!x->learn) /* better no session than one that would be routed by guess */
-        exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
-    x->learned_cookie = exchange_learn_cookie(x, head);
-}
-
-static void exchange_learn_failed(struct exchange *x)
-{
-    const char *why = learn_failure(x->learn);
-    enum metric which = !strcmp(why, "encoded")    ? M_LEARN_FAILED_ENCODED
-                        : !strcmp(why, "too-long") ? M_LEARN_FAILED_TOO_LONG
-                                                   : M_LEARN_FAILED_NOT_OPEN;
-    metrics_add(metrics_of(x), x->learned_cookie ? M_LEARNED_COOKIE : which, 1);
-    if (!x->learned_cookie && metrics_of(x)->value[which] == 1)
-        log_line(&ctx_of(x)->log, LOG_WARN, "sid not learned",
-                 "worker=%s reason=%s hint=\"the answer to a handshake could not be read; its client may meet a worker "
-                 "that does not know it; this is said once\"",
-                 x->worker->name, why);
-}
-
-/* All is known, or nothing more can become known. */
-static void exchange_end_learning(struct exchange *x)
-{
-    static const enum metric counter[EIO_OPEN_FRAMINGS] = {
-        [EIO_OPEN_PLAIN] = M_LEARNED_PLAIN,
-        [EIO_OPEN_TEXT] = M_LEARNED_TEXT,
-        [EIO_OPEN_BINARY] = M_LEARNED_BINARY,
-        [EIO_OPEN_JSONP] = M_LEARNED_JSONP,
-    };
-    if (!x->learn)
-        return;
-    const struct eio_open *open = learn_open(x->learn);
-    if (open->sid_len)
-        metrics_add(metrics_of(x), counter[open->framing], 1);
-    else
-        exchange_learn_failed(x);
-    learn_free(x->learn);
-    x->learn = NULL;
-}
-
-/* Must come before the bytes go on. */
-static void exchange_learn_from(struct exchange *x, struct span data)
-{
-    if (!x->learn || data.len == 0)
-        return;
-    enum learn_state state = learn_feed(x->learn, data);
-    const struct eio_open *open = learn_open(x->learn);
-    if (state == LEARN_SID || state == LEARN_DONE)
-        exchange_learned(x, span_of(open->sid, open->sid_len), session_ttl_s(open));
-    if (state == LEARN_FAILED || state == LEARN_DONE)
-        exchange_end_learning(x); /* else the sid, or its ping values, may follow */
-}
-
-/* Does the worker say that it does not know the sid that we sent it for? */
-static void exchange_read_error(struct exchange *x, struct span data)
-{
-    if (!x->reads_error)
-        return;
-    if (backlog_span(x->error_body).len + data.len > ERROR_BODY_BYTES_MAX ||
-        !backlog_add(&x->error_body, metrics_of(x), data)) {
-        x->reads_error = false;
-        backlog_free(&x->error_body, metrics_of(x));
-    }
-}
-
-static void exchange_end_error(struct exchange *x)
-{
-    if (x->reads_error && eio_body_is_unknown_sid(backlog_span(x->error_body)))
-        session_forget(ctx_of(x), x->route.key);
-    backlog_free(&x->error_body, metrics_of(x));
-}
-
-/* Can this answer tell what an origin may read? Only an Engine.IO request that was served: an error says nothing, the
- * client's script may be for everybody, and what a preflight (OPTIONS) is told is what may be sent. */
-static bool exchange_may_grant(const struct exchange *x)
-{
-    return x->target.path != EIO_NO_PATH && x->target.transport != EIO_TRANSPORT_NONE &&
-           x->request.method != HTTP_OPTIONS && x->response.status >= 200 && x->response.status <= 299;
-}
-
-/* What a worker grants to an origin is remembered for our own replies. A field that comes twice is no grant to a
- * browser either; a client that names two origins tells nothing about the first of them. */
-static void exchange_note_cors(struct exchange *x, struct span head)
-{
-    struct span origin, granted = span_of("", 0), credentials;
-    if (!(x->request.facts & HTTP_HAS_ORIGIN) || !exchange_may_grant(x) ||
-        !http_field_only(exchange_head(x), SPAN("Origin"), &origin))
-        return;
-    if (x->response.facts & HTTP_GRANTS_ORIGIN)
-        (void)http_field_only(head, SPAN("Access-Control-Allow-Origin"), &granted);
-    bool with_credentials = http_field_only(head, SPAN("Access-Control-Allow-Credentials"), &credentials) &&
-                            span_equal(credentials, SPAN("true"));
-    cors_note(ctx_of(x)->cors, x->target.path, origin, granted, with_credentials);
-}
-
 /* --- the response on its way down --- */
+
+/* What was learned counts by itself from here on; what could not be learned must not reach the client. */
+static void exchange_note_lesson(struct exchange *x, bool had_memory)
+{
+    if (x->lesson.has_taught)
+        exchange_count_newcomer(x, false);
+    if (!had_memory)
+        exchange_ends(x, EXCHANGE_RESET, REASON_NO_MEMORY, "siolb");
+}
 
 static void exchange_final_head(struct exchange *x, struct span head)
 {
@@ -606,9 +483,16 @@ static void exchange_final_head(struct exchange *x, struct span head)
     x->is_early = x->state_up != UP_DONE || x->to_worker;
     if (r->keep_alive_s)
         ctx_of(x)->pools[x->worker->index].keep_alive_s = r->keep_alive_s;
-    exchange_note_cors(x, head);
-    exchange_begin_learning(x, head);
-    x->reads_error = r->status == 400 && x->route.route == ROUTE_KNOWN;
+    struct lesson_about about = {
+        .config = x->client->config,
+        .request = &x->request,
+        .response = r,
+        .request_head = exchange_head(x),
+        .response_head = head,
+        .target = &x->target,
+        .route = &x->route,
+    };
+    exchange_note_lesson(x, lesson_begin(&x->lesson, ctx_of(x), x->worker, &about));
     http_body_init(&x->body_down, (enum http_framing)r->framing, r->length);
     down_enter(x, http_body_is_done(&x->body_down) ? DOWN_DONE : DOWN_BODY);
 }
@@ -650,8 +534,7 @@ static enum judged exchange_judge_body(struct exchange *x, struct span in, size_
 {
     struct span data;
     enum parse result = http_body_next(&x->body_down, in, used_out, &data);
-    exchange_learn_from(x, data);
-    exchange_read_error(x, data);
+    exchange_note_lesson(x, lesson_feed(&x->lesson, data));
     if (result == PARSE_BAD)
         return JUDGED_BAD;
     if (result == PARSE_OK)
@@ -777,7 +660,7 @@ static bool exchange_worker_gone(struct exchange *x, bool by_fin)
         return exchange_ends(x, end, REASON_NO_ANSWER, "worker");
     }
     exchange_count_end(x, M_TRUNCATED, "truncated", by_fin ? "fin" : "reset");
-    exchange_end_learning(x);
+    lesson_end(&x->lesson, false);
     return exchange_ends(x, end, REASON_TRUNCATED, "worker");
 }
 
@@ -857,8 +740,7 @@ static bool exchange_settle(struct exchange *x)
 {
     if (x->state_down != DOWN_DONE)
         return false;
-    exchange_end_learning(x);
-    exchange_end_error(x);
+    lesson_end(&x->lesson, true);
     bool goes_on = http_head_is_persistent(&x->response) && x->response.framing != HTTP_UNTIL_CLOSE;
     bool sends = x->state_up == UP_BODY || x->to_worker;
     if (sends && goes_on && !x->worker_ended && !x->has_surplus)
@@ -1064,8 +946,7 @@ void exchange_free(struct exchange *x)
     metrics_sub(m, M_EXCHANGES, 1);
     backlog_free(&x->to_worker, m);
     backlog_free(&x->head_down, m);
-    backlog_free(&x->error_body, m);
-    learn_free(x->learn);
+    lesson_fini(&x->lesson);
     free(x->copy);
     pool_give_back(x);
 }

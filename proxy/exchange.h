@@ -14,9 +14,9 @@
 
 #include "client.h"
 #include "core/http_body.h"
-#include "core/learn.h"
 #include "core/route.h"
 #include "deadline.h"
+#include "lesson.h"
 #include "upstream.h"
 
 enum exchange_end {
@@ -55,11 +55,10 @@ struct exchange {
     struct http_head response;
     struct http_body body_up;
     struct http_body body_down;
-    struct backlog *to_worker;  /* what the worker's kernel did not take */
-    struct backlog *head_down;  /* an incomplete response head */
-    struct backlog *error_body; /* of a 400 to a known sid: does it say that the session is unknown? */
-    struct learn *learn;
-    char *copy; /* what the worker gets, from its first byte on: [PROXY header,] head, body */
+    struct backlog *to_worker; /* what the worker's kernel did not take */
+    struct backlog *head_down; /* an incomplete response head */
+    struct lesson lesson;      /* what the answer teaches */
+    char *copy;                /* what the worker gets, from its first byte on: [PROXY header,] head, body */
     uint32_t copy_bytes;
     uint32_t head_at; /* where the head begins in it, */
     uint32_t head_bytes;
@@ -69,16 +68,14 @@ struct exchange {
     uint16_t connects_failed;
     bool copy_is_whole : 1; /* all that was sent so far is in the copy */
     bool has_retried : 1;
-    bool is_answered : 1;    /* a byte of a response has come */
-    bool is_early : 1;       /* the final response began before the request was complete */
-    bool wants_tunnel : 1;   /* a websocket upgrade by the rules of DESIGN 8 */
-    bool has_surplus : 1;    /* bytes followed the response */
-    bool fin_passed : 1;     /* the client's FIN went on to the worker */
-    bool worker_ended : 1;   /* the worker's FIN was read */
-    bool is_newcomer : 1;    /* counted in worker->newcomers */
-    bool is_counted : 1;     /* in ctx->addresses, by `from` */
-    bool reads_error : 1;    /* error_body is being filled */
-    bool learned_cookie : 1; /* the sid is known from Set-Cookie */
+    bool is_answered : 1;  /* a byte of a response has come */
+    bool is_early : 1;     /* the final response began before the request was complete */
+    bool wants_tunnel : 1; /* a websocket upgrade by the rules of DESIGN 8 */
+    bool has_surplus : 1;  /* bytes followed the response */
+    bool fin_passed : 1;   /* the client's FIN went on to the worker */
+    bool worker_ended : 1; /* the worker's FIN was read */
+    bool is_newcomer : 1;  /* counted in worker->newcomers */
+    bool is_counted : 1;   /* in ctx->addresses, by `from` */
 };
 
 /* Begin: `bytes` starts with the parsed `head` and may hold body and later requests behind it; *used_out is how much of

@@ -64,35 +64,46 @@ static bool log_has_room(const struct log *l)
     return !l->may_block || (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT));
 }
 
-/* A log that cannot be written (full disk, closed pipe) must not stop the proxy: what does not go is lost. */
-static void log_put(const struct log *l, const char *line, size_t bytes)
+/* How many of the bytes went out. */
+static size_t log_put(const struct log *l, const char *bytes, size_t count)
 {
-    while (bytes) {
-        ssize_t n = write(l->fd, line, bytes);
+    size_t at = 0;
+    while (at < count) {
+        ssize_t n = write(l->fd, bytes + at, count - at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return;
-        line += n;
-        bytes -= (size_t)n;
+            break;
+        at += (size_t)n;
     }
+    return at;
+}
+
+/* A log that cannot be written (full disk, closed pipe) must not stop the proxy: what does not go is lost, and a line
+ * that went in part is ended before the next one. */
+static bool log_put_line(struct log *l, const char *line, size_t bytes)
+{
+    if (!log_has_room(l) || (l->is_torn && log_put(l, "\n", 1) == 0))
+        return false;
+    size_t put = log_put(l, line, bytes);
+    l->is_torn = put > 0 && put < bytes;
+    return put == bytes;
 }
 
 static void log_write(struct log *l, const char *line, size_t bytes)
 {
-    if (!log_has_room(l)) {
+    if (!log_put_line(l, line, bytes)) {
         l->lost++;
         return;
     }
-    log_put(l, line, bytes);
-    if (!l->lost || !log_has_room(l))
+    if (!l->lost)
         return;
     char gap[128], when[CLOCK_TEXT_BYTES];
     clock_text(when);
-    int len = snprintf(gap, sizeof(gap), "%s warn log lost lines=%llu hint=\"the log was not read\"\n", when,
+    int len = snprintf(gap, sizeof(gap), "%s warn log lost lines=%llu hint=\"the log could not be written\"\n", when,
                        (unsigned long long)l->lost);
-    l->lost = 0;
-    log_put(l, gap, (size_t)len);
+    if (log_put_line(l, gap, (size_t)len))
+        l->lost = 0;
 }
 
 /* Room is left for the line end: what snprintf would have written beyond it is cut. */

@@ -2,7 +2,7 @@
  * log - leveled lines: "2026-11-22T22:40:40.123Z info closed conn=812 client=10.0.0.7:51312 ...".
  *
  * One write(2) a line, to stderr or a file opened for appending, so that several processes can share it. A line over
- * LOG_LINE_BYTES is cut. A pipe that nobody reads must not stop the proxy: while it is full, lines are lost, and
+ * LOG_LINE_BYTES is cut. A pipe that nobody reads, or a full disk, must not stop the proxy: lines are lost, and
  * counted. Nothing that came from outside goes into a line unescaped: see log_value().
  */
 #ifndef SIOLB_LOG_H
@@ -18,6 +18,7 @@ struct log {
     int level;        /* enum log_level: this and what is more urgent is written */
     const char *file; /* "" for stderr; the config's */
     bool may_block;   /* a pipe or socket: look before each write */
+    bool is_torn;     /* the last line went in part */
     uint64_t lost;    /* lines since the last one that was written */
 };
 

@@ -222,10 +222,8 @@ static void server_drain(struct server *s)
     for (size_t i = 0; i < s->listener_count; i++)
         listener_close(&s->listeners[i]);
     conn_drain_all(&s->ctx);
-    if (server_clients(&s->ctx) == 0 || drain_ms == 0)
+    if (server_clients(&s->ctx) == 0 || drain_ms == 0 || event_add(&s->drain_step, &step) < 0)
         server_stop(s);
-    else
-        event_add(&s->drain_step, &step);
 }
 
 static void on_end_signal(evutil_socket_t number, short what, void *arg)
@@ -381,9 +379,19 @@ static bool server_make_fleet(struct server *s)
     return true;
 }
 
+/* libevent's hook takes no argument: where its warnings go. */
+static struct log *libevents_log;
+
+static void on_libevent_log(int severity, const char *text)
+{
+    log_line(libevents_log, severity >= EVENT_LOG_ERR ? LOG_ERROR : LOG_WARN, "libevent", "text=\"%s\"", text);
+}
+
 /* Edge-triggered, with EV_CLOSED, and no change list: it would delay event_del beyond a close. */
 static bool server_make_loop(struct server *s)
 {
+    libevents_log = &s->ctx.log;
+    event_set_log_callback(on_libevent_log);
     pool_serve_libevent(2 * (size_t)s->clients_max + DESCRIPTORS_RESERVED);
     struct event_config *ec = event_config_new();
     if (ec) {
@@ -394,11 +402,12 @@ static bool server_make_loop(struct server *s)
         s->ctx.base = event_base_new_with_config(ec);
         event_config_free(ec);
     }
+    if (s->ctx.base)
+        reaper_init(&s->ctx.reaper, s->ctx.base);
     s->ctx.read_bytes = s->ctx.config->buffer_bytes < READ_BYTES ? s->ctx.config->buffer_bytes : READ_BYTES;
     s->ctx.read_buffer = malloc(s->ctx.read_bytes);
     if (!s->ctx.base || !s->ctx.read_buffer)
         return server_fail(s, "event loop", strerror(errno));
-    reaper_init(&s->ctx.reaper, s->ctx.base);
     return true;
 }
 
@@ -478,6 +487,7 @@ static void server_free(struct server *s)
         reaper_fini(&ctx->reaper);
         event_base_free(ctx->base);
     }
+    event_set_log_callback(NULL);
     pool_fini(&ctx->conn_pool);
     pool_fini(&ctx->exchange_pool);
     pool_fini(&ctx->upstream_pool);
@@ -506,6 +516,7 @@ int server_run(struct config *config)
 {
     struct server *s = calloc(1, sizeof(*s));
     if (!s) {
+        fputs("siolb: out of memory\n", stderr);
         config_release(config);
         return 1;
     }

@@ -106,7 +106,9 @@ enum stream_result stream_write(struct stream *s, struct span bytes, size_t *sen
     do
         n = send(stream_fd(s), bytes.ptr, bytes.len, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    if (n < 0 && errno != EAGAIN && errno != EPIPE) /* EPIPE: a RST behind the peer's FIN, which is the end */
+    if (n < 0 && errno == ENOBUFS)
+        errno = ENOMEM;
+    if (n < 0 && errno != EAGAIN && errno != ENOMEM && errno != EPIPE) /* EPIPE: a RST behind the peer's FIN: the end */
         s->flags |= STREAM_BROKEN;
     if (n < 0)
         return stream_stopped(s, STREAM_WRITABLE);

@@ -37,7 +37,7 @@ enum stream_result {
     STREAM_OK,      /* some bytes moved */
     STREAM_BLOCKED, /* none; an edge will come */
     STREAM_EOF,     /* read only: the peer's FIN */
-    STREAM_FAILED   /* reset, timed out: errno says which */
+    STREAM_FAILED   /* reset, timed out: errno says which. ENOMEM: the kernel's; the peer is there, but is owed bytes */
 };
 
 /* The options of a TCP socket, of a worker's or of a listener, from which accepted ones inherit them: TCP_NODELAY;

@@ -182,6 +182,10 @@ static bool tunnel_fail(struct tunnel *t, int side, int error)
 /* One side takes no more: what it sent before it went may be unread, and is read on to its end. */
 static bool tunnel_meets_broken(struct tunnel *t, int side, int error)
 {
+    if (error == ENOMEM) {
+        tunnel_close(t, REASON_NO_MEMORY, true);
+        return false;
+    }
     if (t->way[side] != WAY_FLOW)
         return tunnel_fail(t, side, error);
     tunnel_note_error(t, side, error);

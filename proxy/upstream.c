@@ -169,7 +169,11 @@ static struct upstream *upstream_connect(struct ctx *ctx, struct worker *w, enum
 static bool is_quiet(const struct upstream *u)
 {
     char byte;
-    return recv(stream_fd(&u->stream), &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+    ssize_t n;
+    do
+        n = recv(stream_fd(&u->stream), &byte, 1, MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    return n < 0 && errno == EAGAIN;
 }
 
 static void leave_pool(struct upstream *u)

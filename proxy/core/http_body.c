@@ -27,6 +27,12 @@ enum state {
     END_LF /* the very last byte */
 };
 
+/* What tells framing or the life of the connection is no trailer (RFC 9110 6.5.1). Node takes it for one all the same:
+ * `Connection: close` makes its parser refuse whatever comes next on the connection, which from a pool would be
+ * somebody else's request; a Content-Length may become that of the next head. */
+static const struct span not_as_trailers[] = {
+    {"content-length", 14}, {"transfer-encoding", 17}, {"connection", 10}, {"proxy-connection", 16}, {"upgrade", 7}};
+
 void http_body_init(struct http_body *b, enum http_framing framing, uint64_t length)
 {
     *b = (struct http_body){.framing = (uint8_t)framing};
@@ -96,6 +102,34 @@ static bool begin_chunk(struct http_body *b)
     return become(b, b->left ? DATA : LINE);
 }
 
+/* One byte more of a trailer's name: which of those names may it still become? */
+static bool take_name(struct http_body *b, char c)
+{
+    FOR_EACH (name, not_as_trailers) {
+        struct span name = not_as_trailers[name_at];
+        if (b->name_len >= name.len || (c | 0x20) != name.ptr[b->name_len])
+            b->names &= (uint8_t)~BIT(name_at);
+    }
+    if (b->names)
+        b->name_len++;
+    return http_byte_is(c, HTTP_BYTE_TOKEN) && become_counted(b, NAME);
+}
+
+static bool begin_name(struct http_body *b, char c)
+{
+    b->names = BIT(COUNT_OF(not_as_trailers)) - 1;
+    b->name_len = 0;
+    return take_name(b, c);
+}
+
+static bool end_name(struct http_body *b)
+{
+    FOR_EACH (name, not_as_trailers)
+        if (b->names & BIT(name_at) && b->name_len == not_as_trailers[name_at].len)
+            return false;
+    return become_counted(b, VALUE);
+}
+
 /* One byte that is no payload. False: it cannot stand here. */
 static bool take_framing(struct http_body *b, char c)
 {
@@ -121,11 +155,9 @@ static bool take_framing(struct http_body *b, char c)
     case LINE:
         if (c == '\r')
             return become(b, END_LF);
-        return http_byte_is(c, HTTP_BYTE_TOKEN) && become_counted(b, NAME);
+        return begin_name(b, c);
     case NAME:
-        if (c == ':')
-            return become_counted(b, VALUE);
-        return http_byte_is(c, HTTP_BYTE_TOKEN) && become_counted(b, NAME);
+        return c == ':' ? end_name(b) : take_name(b, c);
     case VALUE:
         if (c == '\r')
             return become_counted(b, VALUE_LF);

@@ -3,7 +3,8 @@
  *
  * Pure; keeps no bytes. It tells for each piece how much of it belongs to the body as it is on the wire, and where the
  * payload in it is. Chunk syntax is strict (DESIGN 8): 1 to 16 hex digits after leading zeros and at most 2^63-1,
- * CRLF exact, extensions and trailers bounded and free of control bytes, trailers shaped like fields (RFC 9112 7.1).
+ * CRLF exact, extensions and trailers bounded and free of control bytes, trailers shaped like fields (RFC 9112 7.1),
+ * and none that tells framing or the life of the connection.
  */
 #ifndef SIOLB_CORE_HTTP_BODY_H
 #define SIOLB_CORE_HTTP_BODY_H
@@ -17,6 +18,8 @@ struct http_body {
     uint32_t extra; /* bytes so far of what HTTP_CHUNK_EXTRA_MAX bounds */
     uint8_t framing;
     uint8_t state;
+    uint8_t names;    /* those that a trailer must not have and that this one may still become, a bit each */
+    uint8_t name_len; /* bytes of its name so far, as long as there is one */
 };
 
 void http_body_init(struct http_body *b, enum http_framing framing, uint64_t length);

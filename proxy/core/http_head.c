@@ -334,32 +334,47 @@ static enum reason note_host(struct http_head *h, struct span buffer, struct spa
     return value.len == 0 || is_authority(value) ? REASON_NONE : REASON_BAD_HOST;
 }
 
-static enum reason note_content_length(struct http_head *h, struct span value)
+/* A tab beside a value is white space by RFC 9110, but part of it to Node: it does not know such a coding, and with
+ * insecureHTTPParser it reads the body up to the close. So what tells the framing has blanks around it, and no tabs. */
+static bool has_tab(struct span raw)
 {
-    if (h->facts & HTTP_HAS_LENGTH)
-        return REASON_BAD_CONTENT_LENGTH;
-    h->facts |= HTTP_HAS_LENGTH;
-    return read_number(value, INT64_MAX, &h->length) ? REASON_NONE : REASON_BAD_CONTENT_LENGTH;
+    return find_byte(raw, '\t');
 }
 
-static enum reason note_transfer_encoding(struct http_head *h, struct span value)
+static enum reason note_content_length(struct http_head *h, struct span raw)
 {
-    if (h->seen & SEEN_TRANSFER_ENCODING || !span_equal_nocase(value, SPAN("chunked")))
+    if (h->facts & HTTP_HAS_LENGTH || has_tab(raw))
+        return REASON_BAD_CONTENT_LENGTH;
+    h->facts |= HTTP_HAS_LENGTH;
+    return read_number(http_trim(raw), INT64_MAX, &h->length) ? REASON_NONE : REASON_BAD_CONTENT_LENGTH;
+}
+
+static enum reason note_transfer_encoding(struct http_head *h, struct span raw)
+{
+    if (h->seen & SEEN_TRANSFER_ENCODING || has_tab(raw) || !span_equal_nocase(http_trim(raw), SPAN("chunked")))
         return REASON_BAD_TRANSFER_ENCODING;
     h->seen |= SEEN_TRANSFER_ENCODING;
     return REASON_NONE;
 }
 
-static void note_connection(struct http_head *h, struct span value)
+/* Keep-alive beside a tab is none to Node: then the connection ends. */
+static void note_connection(struct http_head *h, struct span raw)
 {
-    struct span option;
+    struct span option, value = http_trim(raw);
     while (list_next(&value, &option))
         if (span_equal_nocase(option, SPAN("close")))
             h->facts |= HTTP_SAYS_CLOSE;
-        else if (span_equal_nocase(option, SPAN("keep-alive")))
+        else if (span_equal_nocase(option, SPAN("keep-alive")) && !has_tab(raw))
             h->facts |= HTTP_SAYS_KEEP_ALIVE;
         else if (span_equal_nocase(option, SPAN("upgrade")))
             h->facts |= HTTP_SAYS_UPGRADE;
+}
+
+/* No standard field, but Node reads it as it does Connection: the connection ends. */
+static void note_proxy_connection(struct http_head *h, struct span value)
+{
+    if (list_has(value, SPAN("close")))
+        h->facts |= HTTP_SAYS_CLOSE;
 }
 
 /* A request has to ask for websocket and for nothing beside it; of a response it is enough that it names it. */
@@ -386,10 +401,12 @@ static void note_keep_alive(struct http_head *h, struct span value)
             h->keep_alive_s = seconds < UINT16_MAX ? (uint16_t)seconds : UINT16_MAX;
 }
 
-/* Take what framing, routing and connection life need; every other field just passes. */
+/* Take what framing, routing and connection life need; every other field just passes. `raw` is the value with the
+ * blanks around it. */
 static enum reason note_field(struct http_head *h, enum side side, struct span buffer, struct span name,
-                              struct span value)
+                              struct span raw)
 {
+    struct span value = http_trim(raw);
     switch (name.len) {
     case 4:
         if (side == REQUEST && token_is(name, SPAN("host")))
@@ -407,7 +424,7 @@ static enum reason note_field(struct http_head *h, enum side side, struct span b
         break;
     case 10:
         if (token_is(name, SPAN("connection")))
-            note_connection(h, value);
+            note_connection(h, raw);
         else if (token_is(name, SPAN("set-cookie")))
             h->facts |= HTTP_HAS_SET_COOKIE;
         else if (side == RESPONSE && token_is(name, SPAN("keep-alive")))
@@ -415,15 +432,17 @@ static enum reason note_field(struct http_head *h, enum side side, struct span b
         break;
     case 14:
         if (token_is(name, SPAN("content-length")))
-            return note_content_length(h, value);
+            return note_content_length(h, raw);
         break;
     case 16:
         if (token_is(name, SPAN("content-encoding")))
             h->facts |= HTTP_HAS_CODING;
+        else if (token_is(name, SPAN("proxy-connection")))
+            note_proxy_connection(h, value);
         break;
     case 17:
         if (token_is(name, SPAN("transfer-encoding")))
-            return note_transfer_encoding(h, value);
+            return note_transfer_encoding(h, raw);
         break;
     case 27:
         if (token_is(name, SPAN("access-control-allow-origin")))
@@ -444,7 +463,7 @@ static enum reason judge_field(struct http_head *h, enum side side, struct span 
     if (n == 0 || n == line.len || line.ptr[n] != ':')
         return REASON_BAD_FIELD_NAME;
     h->fields++;
-    return note_field(h, side, buffer, span_of(line.ptr, n), http_trim(span_skip(line, n + 1)));
+    return note_field(h, side, buffer, span_of(line.ptr, n), span_skip(line, n + 1));
 }
 
 /* ---- the whole head ---- */
@@ -482,6 +501,15 @@ static enum http_framing response_framing(const struct http_head *h, enum http_m
     if (asked == HTTP_HEAD || h->status < 200 || h->status == 204 || h->status == 304)
         return HTTP_NO_BODY;
     return framing_by_fields(h, HTTP_UNTIL_CLOSE);
+}
+
+/* A 1xx must not tell of a body (RFC 9110 8.6, RFC 9112 6.1). Where one does, somebody may take the length for the next
+ * head's: Node does, with insecureHTTPParser and a `Connection: close`. The length of a 101 means nothing to anybody.
+ */
+static bool is_interim_with_body(const struct http_head *h)
+{
+    bool tells = h->seen & SEEN_TRANSFER_ENCODING || h->length;
+    return h->status < 200 && h->status != 101 && tells;
 }
 
 /* ---- lines ---- */
@@ -633,6 +661,8 @@ enum parse http_response_parse(struct http_head *h, struct span buffer, enum htt
     enum reason why = judge_transfer_encoding(h);
     if (why != REASON_NONE)
         return bad(why_out, why);
+    if (is_interim_with_body(h))
+        return bad(why_out, REASON_BAD_RESPONSE);
     h->framing = (uint8_t)response_framing(h, asked);
     return PARSE_OK;
 }

@@ -22,7 +22,7 @@ enum http_framing { HTTP_NO_BODY, HTTP_LENGTH, HTTP_CHUNKED, HTTP_UNTIL_CLOSE };
 
 /* Facts of a head, bits of http_head.facts. */
 enum {
-    HTTP_SAYS_CLOSE = 1 << 0,      /* Connection holds the token close */
+    HTTP_SAYS_CLOSE = 1 << 0,      /* Connection (or Proxy-Connection) holds the token close */
     HTTP_SAYS_KEEP_ALIVE = 1 << 1, /* Connection holds keep-alive */
     HTTP_SAYS_UPGRADE = 1 << 2,    /* Connection holds upgrade */
     HTTP_HAS_UPGRADE = 1 << 3,     /* there is an Upgrade field, whatever it says */

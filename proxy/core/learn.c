@@ -31,6 +31,7 @@ struct learn {
     uint8_t first_len;   /* deflate: bytes held in `first` until there are two */
     uint8_t first[2];    /* ... */
     bool stream_is_over; /* inflate is at its end: nothing will be added to `seen` */
+    bool lacks_memory;   /* inflate did not get what it needs */
     size_t seen_len;
     char seen[EIO_OPEN_BYTES_MAX]; /* decoded payload so far, when it does not lie whole in the caller's */
 };
@@ -147,6 +148,7 @@ static bool inflate_some(struct learn *l, struct span coded)
     int rc = inflate(&l->z, Z_SYNC_FLUSH);
     l->seen_len = sizeof(l->seen) - l->z.avail_out;
     l->stream_is_over = rc == Z_STREAM_END;
+    l->lacks_memory = rc == Z_MEM_ERROR;
     return rc == Z_OK || rc == Z_STREAM_END;
 }
 
@@ -189,7 +191,7 @@ static enum learn_state feed_coded(struct learn *l, struct span coded)
     if (state == LEARN_DONE || state == LEARN_FAILED)
         return state;
     if (!is_sound)
-        return fail_as(l, "encoded");
+        return fail_as(l, l->lacks_memory ? "no-memory" : "encoded");
     return l->stream_is_over ? fail_as(l, "not-open") : state;
 }
 

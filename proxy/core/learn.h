@@ -30,7 +30,7 @@ enum learn_state learn_feed(struct learn *l, struct span payload);
 const struct eio_open *learn_open(const struct learn *l);
 
 /* Why it failed: "encoded" (a coding we cannot undo, or a broken stream), "not-open" (no open packet; also when asked
- * while it was not decided: the body ended too early), "too-long". */
+ * while it was not decided: the body ended too early), "too-long", "no-memory" (inflate asks for more on its way). */
 const char *learn_failure(const struct learn *l);
 
 #endif

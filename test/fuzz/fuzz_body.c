@@ -88,6 +88,16 @@ static bool is_size_line(struct span line, uint64_t *size_out)
     return i > 0 && (i == line.len || line.ptr[i] == ';');
 }
 
+static bool tells_framing(struct span name)
+{
+    static const char *const names[] = {"content-length", "transfer-encoding", "connection", "proxy-connection",
+                                        "upgrade"};
+    FOR_EACH (row, names)
+        if (span_equal_nocase(name, span_from_str(names[row_at])))
+            return true;
+    return false;
+}
+
 static bool is_trailer(struct span line)
 {
     const char *colon = memchr(line.ptr, ':', line.len);
@@ -96,7 +106,7 @@ static bool is_trailer(struct span line)
     for (const char *c = line.ptr; c < colon; c++)
         if ((uint8_t)*c >= 0x80 || strchr(" \t\"(),/;<=>?@[\\]{}", *c))
             return false;
-    return true;
+    return !tells_framing(span_of(line.ptr, (size_t)(colon - line.ptr)));
 }
 
 /* Is `wire` a whole chunked body, and how long is it? (The bound on extensions is out of reach of such short inputs.)

@@ -88,8 +88,8 @@ static inline void loop_make_fleet(struct ctx *ctx)
     assert_true(upstream_pools_init(ctx));
 }
 
-/* A ctx with these workers ("127.0.0.1:3001-3004"); what is logged can be read with loop_log(). */
-static inline struct loop *loop_new(const char *workers)
+/* A ctx with these workers, up to NULL; what is logged can be read with loop_log(). */
+static inline struct loop *loop_new_with(const char *const *workers)
 {
     static const uint64_t hash_key[2] = {1, 2};
     static const uint8_t boot_id[16] = {0};
@@ -98,8 +98,7 @@ static inline struct loop *loop_new(const char *workers)
     assert_non_null(l);
     struct ctx *ctx = &l->ctx;
     signal(SIGPIPE, SIG_IGN);
-    ctx->config = config_load(NULL, (const char *[]){"127.0.0.1:0", NULL}, (const char *[]){workers, NULL},
-                              loop_on_bad_config, NULL);
+    ctx->config = config_load(NULL, (const char *[]){"127.0.0.1:0", NULL}, workers, loop_on_bad_config, NULL);
     assert_non_null(ctx->config);
     ctx->config->buffer_bytes = LOOP_BUFFER;
     assert_true(log_init(&ctx->log, "", LOG_INFO));
@@ -124,6 +123,12 @@ static inline struct loop *loop_new(const char *workers)
     list_init(&ctx->tunnels);
     reaper_init(&ctx->reaper, ctx->base);
     return l;
+}
+
+/* One row of workers: "127.0.0.1:3001-3004". */
+static inline struct loop *loop_new(const char *workers)
+{
+    return loop_new_with((const char *[]){workers, NULL});
 }
 
 static inline void loop_free(struct loop *l)

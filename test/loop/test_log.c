@@ -2,6 +2,9 @@
 
 #include "loop.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 /* A log in a file of its own, and what is in it. */
 struct scene {
     char file[64];
@@ -234,6 +237,30 @@ static void a_pipe_that_nobody_reads_loses_lines_and_stops_nothing(void **state)
     close(ends[1]);
 }
 
+/* RLIMIT_FSIZE stands for a disk that is full in the middle of a line. */
+static void a_line_that_went_in_part_is_ended_before_the_next_one_and_counted(void **state)
+{
+    struct scene *s = *state;
+    struct rlimit before, full = {.rlim_cur = 20, .rlim_max = RLIM_INFINITY};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    full.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    log_line(&s->log, LOG_WARN, "first", "n=1");
+    log_line(&s->log, LOG_WARN, "second", "n=2");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    log_line(&s->log, LOG_WARN, "third", "n=3");
+    log_line(&s->log, LOG_WARN, "fourth", "n=4");
+    const char *text = text_of(s, s->file);
+    assert_null(strstr(text, "first"));
+    assert_null(strstr(text, "second"));
+    assert_int_equal(text[20], '\n'); /* what there was room for */
+    assert_non_null(strstr(text + 21, "Z warn third n=3\n"));
+    assert_non_null(strstr(text + 21, " warn log lost lines=2 "));
+    assert_non_null(strstr(text + 21, "Z warn fourth n=4\n"));
+    assert_null(strstr(text, "\n\n"));
+}
+
 static void whether_a_log_may_block_is_seen_when_it_is_opened(void **state)
 {
     struct scene *s = *state;
@@ -256,6 +283,7 @@ int main(void)
 #define SCENE_TEST(f) cmocka_unit_test_setup_teardown(f, scene_begin, scene_end)
     const struct CMUnitTest tests[] = {
         SCENE_TEST(a_pipe_that_nobody_reads_loses_lines_and_stops_nothing),
+        SCENE_TEST(a_line_that_went_in_part_is_ended_before_the_next_one_and_counted),
         SCENE_TEST(whether_a_log_may_block_is_seen_when_it_is_opened),
         SCENE_TEST(a_line_is_time_level_event_and_pairs),
         SCENE_TEST(a_level_lets_through_what_is_as_urgent_or_more),

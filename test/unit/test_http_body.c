@@ -78,6 +78,8 @@ static void chunks_are_undone_wherever_they_are_cut(void **state)
         {TEXT("5;a=b\r\nhello\r\n0;c=\"d;e\"\r\n\r\n"), "hello", ""},
         {TEXT("5;\r\nhello\r\n0; x = \xff\r\n\r\n"), "hello", ""},
         {TEXT("5\r\nhello\r\n0\r\nA: b\r\nX-C:\td \r\nE:\r\n\r\n"), "hello", ""},
+        {TEXT("0\r\nConnections: close\r\nConnectio: a\r\nX-Upgrade: b\r\nContent-Type: c\r\nUp: d\r\n\r\n"), "", ""},
+        {TEXT("0\r\nContent-Lengths-And-Many-Other-Things-In-A-Name: a\r\nTransfer_Encoding: b\r\n\r\n"), "", ""},
     };
     FOR_EACH (row, rows) {
         struct span wire = span_of(rows[row_at].wire, rows[row_at].len);
@@ -138,6 +140,11 @@ static void broken_chunk_syntax_is_refused_at_its_first_byte(void **state)
         {"0\r\nA: ", "\x0b\r\n\r\n"},
         {"0\r\nGET", " / HTTP/1.1\r\n\r\n"},
         {"0\r\nA: b\r\nGET", " / HTTP/1.1\r\n\r\n"},
+        {"0\r\nContent-Length", ": 5\r\n\r\n"},
+        {"0\r\nA: b\r\ntransfer-ENCODING", ": chunked\r\n\r\n"},
+        {"0\r\nconnection", ": close\r\n\r\n"},
+        {"0\r\nProxy-Connection", ":close\r\n\r\n"},
+        {"0\r\nUPGRADE", ":\r\n\r\n"},
         {"7fffffffffffffff", "0\r\n"},
         {"800000000000000", "0\r\n"},
         {"fffffffffffffff", "f\r\n"},

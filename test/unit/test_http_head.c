@@ -547,7 +547,10 @@ static const struct value_row bad_codings[] = {
     {" chunked\r\nContent-Length: 0", REASON_LENGTH_AND_CODING},
     {" chunked", REASON_NONE},
     {"chunked", REASON_NONE},
-    {" \t CHUnked \t ", REASON_NONE},
+    {"  CHUnked  ", REASON_NONE},
+    {" chunked\t", REASON_BAD_TRANSFER_ENCODING},
+    {" chunked \t ", REASON_BAD_TRANSFER_ENCODING},
+    {"\tchunked", REASON_BAD_TRANSFER_ENCODING},
 };
 
 static const struct value_row bad_lengths[] = {
@@ -576,7 +579,9 @@ static const struct value_row bad_lengths[] = {
     {" 1\r\nTransfer-Encoding: chunked", REASON_LENGTH_AND_CODING},
     {" 9223372036854775807", REASON_NONE},
     {" 00000000000000000000000001", REASON_NONE},
-    {"\t7\t", REASON_NONE},
+    {"  7  ", REASON_NONE},
+    {" 7\t", REASON_BAD_CONTENT_LENGTH},
+    {"\t7", REASON_BAD_CONTENT_LENGTH},
     {" 1\r\nContent_Length: 2", REASON_NONE},
     {" 1\r\nContent-Length2: 2", REASON_NONE},
 };
@@ -639,6 +644,8 @@ static void facts_are_noted_from_lists_and_repeated_fields(void **state)
         {"Connection: close close\r\n", 0},
         {"Connection:\r\n", 0},
         {"Connections: close\r\n", 0},
+        {"Proxy-Connection: x, Close\r\n", HTTP_SAYS_CLOSE},
+        {"Proxy-Connection: keep-alive, upgrade\r\n", 0},
         {"Connection: keep-alive\r\nConnection: close\r\n", HTTP_SAYS_KEEP_ALIVE | HTTP_SAYS_CLOSE},
         {"Connection: keep-alive, Upgrade\r\n", HTTP_SAYS_KEEP_ALIVE | HTTP_SAYS_UPGRADE},
         {"Upgrade: websocket\r\n", HTTP_HAS_UPGRADE | HTTP_NAMES_WEBSOCKET},
@@ -675,6 +682,8 @@ static void persistence_follows_version_and_connection(void **state)
         {REQUEST, "GET / HTTP/1.0\r\n\r\n", false},
         {REQUEST, "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true},
         {REQUEST, "GET / HTTP/1.0\r\nConnection: Keep-Alive, close\r\n\r\n", false},
+        {REQUEST, "GET / HTTP/1.0\r\nConnection: Keep-Alive\t\r\n\r\n", false},
+        {REQUEST, "GET / HTTP/1.1\r\nConnection: close\t\r\n\r\n", false},
         {RESPONSE, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true},
         {RESPONSE, "HTTP/1.1 200 OK\r\n\r\n", false},
         {RESPONSE, "HTTP/1.1 204 No Content\r\n\r\n", true},
@@ -831,7 +840,8 @@ static void the_framing_of_a_response_follows_request_status_and_fields(void **s
         {RESPONSE, "HTTP/1.1 404 No\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_CHUNKED},
         {RESPONSE, "HTTP/1.1 100 Continue\r\n\r\n", HTTP_NO_BODY},
         {RESPONSE, "HTTP/1.1 101 Switching\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_NO_BODY},
-        {RESPONSE, "HTTP/1.1 103 Early\r\nContent-Length: 7\r\n\r\n", HTTP_NO_BODY},
+        {RESPONSE, "HTTP/1.1 101 Switching\r\nContent-Length: 7\r\n\r\n", HTTP_NO_BODY},
+        {RESPONSE, "HTTP/1.1 103 Early\r\nContent-Length: 0\r\n\r\n", HTTP_NO_BODY},
         {RESPONSE, "HTTP/1.1 199 x\r\n\r\n", HTTP_NO_BODY},
         {RESPONSE, "HTTP/1.1 204 None\r\nContent-Length: 7\r\n\r\n", HTTP_NO_BODY},
         {RESPONSE, "HTTP/1.1 204 None\r\nTransfer-Encoding: chunked\r\n\r\n", HTTP_NO_BODY},
@@ -843,6 +853,19 @@ static void the_framing_of_a_response_follows_request_status_and_fields(void **s
     };
     FOR_EACH (row, rows)
         assert_int_equal(good(rows[row_at].side, rows[row_at].text).head.framing, rows[row_at].framing);
+}
+
+static void a_1xx_that_tells_of_a_body_is_refused(void **state)
+{
+    (void)state;
+    static const struct verdict_row rows[] = {
+        {TEXT("HTTP/1.1 100 Continue\r\nContent-Length: 1\r\n\r\n"), REASON_BAD_RESPONSE},
+        {TEXT("HTTP/1.1 103 Early\r\nConnection: close\r\nContent-Length: 7\r\n\r\n"), REASON_BAD_RESPONSE},
+        {TEXT("HTTP/1.1 103 Early\r\nTransfer-Encoding: chunked\r\n\r\n"), REASON_BAD_RESPONSE},
+        {TEXT("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"), REASON_NONE},
+    };
+    ASSERT_ROWS(RESPONSE, rows);
+    ASSERT_ROWS(RESPONSE_TO_HEAD, rows);
 }
 
 static void a_node_handshake_response_is_read_whole(void **state)
@@ -1022,6 +1045,7 @@ int main(void)
         cmocka_unit_test(status_lines_may_lack_a_phrase_and_nothing_else),
         cmocka_unit_test(what_is_no_http_answer_is_refused_by_its_first_bytes),
         cmocka_unit_test(the_framing_of_a_response_follows_request_status_and_fields),
+        cmocka_unit_test(a_1xx_that_tells_of_a_body_is_refused),
         cmocka_unit_test(a_node_handshake_response_is_read_whole),
         cmocka_unit_test(a_response_names_websocket_anywhere_in_upgrade),
         cmocka_unit_test(keep_alive_seconds_are_read_where_they_are_clear),

@@ -163,7 +163,7 @@ const pool = [
       client.gets(OK),
       client.sees("fin"),
       ...exchange(next, response("next"), { by: client2, over: up2 }),
-    ]),
+    ], { counts: { retries_total: 0 } }),
     row("a RST of the client during the request", [...asked(GET), client.resets(), ...usesAnother]),
     row("a RST of the client during the answer", [
       ...asked(GET),

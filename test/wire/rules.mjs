@@ -49,7 +49,7 @@ export const rules = {
   "chunk-line-ends": "CRLF is exact everywhere in a chunked body",
   "chunk-extras-bounded": "chunk extensions and trailers are bounded",
   "chunk-controls": "chunk extensions and trailers have no control bytes",
-  "chunk-trailers": "trailers have the form of fields",
+  "chunk-trailers": "trailers have the form of fields, and none tells framing or the life of the connection",
   "bad-body-closes-both": "an error inside a body closes both sides",
 
   /* fine, because real clients do it */
@@ -67,7 +67,7 @@ export const rules = {
   "answer-length-repeated": "an answer with a repeated length is a 502",
   "answer-coding": "an answer in a coding other than chunked is a 502",
   "answer-head-too-large": "an answer with a head over head_size is a 502",
-  "interim-flood": "more than 16 answers 1xx are a 502",
+  "interim-flood": "more than 16 answers 1xx, or one that tells of a body, are a 502",
   "uninvited-101": "a 101 that nobody asked for is a 502",
   "bad-answer-thrown-away": "the connection of a bad answer is thrown away",
   "bad-answer-begun": "once an answer has begun, what is wrong in it ends the client's connection: no final chunk, no error page",

@@ -184,10 +184,10 @@ const timing = [
       client.gets(OK),
       ...exchange(GET, OK),
     ]),
-    row("a 1xx with a length that means nothing", [
+    row("a 1xx with the length 0", [
       ...asked(GET),
-      up.sends(`HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n${OK}`),
-      client.gets(`HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n${OK}`),
+      up.sends(`HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\n\r\n${OK}`),
+      client.gets(`HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\n\r\n${OK}`),
       ...exchange(GET, OK),
     ]),
   ),

@@ -28,7 +28,7 @@ const LOG_MS = 30_000;
 const ASK_AGAIN_MS = 2_000;
 const STOP_MS = 15_000;
 const SHOWN_LINES = 300;
-const OURS = new Set(["file", "workers", "listen", "args", "prefix"]);
+const OURS = new Set(["file", "workers", "listen", "args", "prefix", "program"]);
 
 /** A directory of its own for the test. */
 export function scratch(t) {
@@ -210,13 +210,13 @@ function iniFile(t, options) {
 /**
  * Start siolb. Options: `workers` (objects with an address, or texts for `worker =`), `listen`, any section of the ini
  * file ({ proxy, sticky, timeouts, limits, log }), `args` (more of the command line), `prefix` (a command that runs it,
- * e.g. prlimit), `file` (false: none).
+ * e.g. prlimit), `program` (another binary), `file` (false: none).
  */
 export async function siolb(t, options) {
   const file_arguments = options.file === false ? [] : ["-c", iniFile(t, options)];
   /* A test runner that is killed must leave no siolb behind. */
   const dies_with_us = ["setpriv", "--pdeathsig", "KILL"];
-  const [command, ...args] = [...(options.prefix ?? []), ...dies_with_us, binary, ...file_arguments, ...(options.args ?? [])];
+  const [command, ...args] = [...(options.prefix ?? []), ...dies_with_us, options.program ?? binary, ...file_arguments, ...(options.args ?? [])];
   const child = spawn(command, args, { stdio: ["ignore", "inherit", "pipe"] });
   const lb = new Siolb(child);
   defer(t, () => stopAndJudge(t, lb));
