@@ -79,8 +79,8 @@ const struct option options[] = {
          "How long a client connection stays open between two requests; should be longer than in a balancer in front."},
     {"timeouts", "response", OPT_DURATION, FIELD(response_ms), .def = "0", .min = 1, .max = DAY_MS,
      .zero_is_special = true,
-     .help = "From the end of a request to the first byte of its answer. 0: pingInterval + pingTimeout + 10s in a "
-             "session, 120s elsewhere."},
+     .help = "From the end of a request until the head of its answer is whole; a 1xx begins it anew. 0: pingInterval + "
+             "pingTimeout + 10s in a session, 120s elsewhere."},
     {"timeouts", "stall", OPT_DURATION, FIELD(stall_ms), .def = "60s", .min = 1, .max = DAY_MS, .zero_is_special = true,
      .help = "How long bytes may wait for a reader that takes none of them. 0: for ever."},
     {"timeouts", "tunnel", OPT_DURATION, FIELD(tunnel_ms), .def = "0", .min = 1, .max = DAY_MS, .zero_is_special = true,
