@@ -24,6 +24,7 @@ struct client {
     uint64_t sent;   /* bytes written or in the outbox */
     bool has_ended;  /* its FIN has been read */
     bool is_trusted; /* what it says of other addresses is believed (forward.trust) */
+    bool was_tls;    /* a PROXY header says that it came by TLS */
     bool is_counted; /* in ctx->addresses, by `address` */
     bool is_over;    /* more connections than limits.per_address: it gets that as its answer */
 };

@@ -147,12 +147,22 @@ static void conn_bury(struct conn *c)
     reaper_bury(&ctx->reaper, &c->link);
 }
 
+/* The request is over: it gets its line, and the closing line knows where the last one went. */
+static void conn_note_exchange(struct conn *c, unsigned status)
+{
+    access_log(c->exchange, status);
+    c->last_worker = c->exchange->worker;
+    c->last_route = c->exchange->route.route;
+}
+
 /* The one door out. */
 static void conn_close(struct conn *c, enum reason why, const char *who, bool reset)
 {
     if (c->state == CONN_CLOSED)
         return;
     conn_note_end(c, why, who);
+    if (c->exchange)
+        conn_note_exchange(c, c->exchange->status);
     conn_log_closed(c);
     stream_close(&c->client.stream, reset);
     conn_bury(c);
@@ -315,9 +325,7 @@ static bool conn_end_exchange(struct conn *c)
     if (end == EXCHANGE_REPLY)
         sent = conn_reply(c, why, x, !keeps);
     int error = errno;
-    access_log(x, x->status ? x->status : end == EXCHANGE_REPLY ? (unsigned)reason_http_status(why) : 0);
-    c->last_worker = x->worker;
-    c->last_route = x->route.route;
+    conn_note_exchange(c, x->status ? x->status : end == EXCHANGE_REPLY ? (unsigned)reason_http_status(why) : 0);
     exchange_free(x);
     c->exchange = NULL;
     if (!sent) {
@@ -499,9 +507,10 @@ static bool conn_take_proxy_header(struct conn *c, struct span bytes)
     }
     if (parsed == PARSE_MORE)
         return true;
-    if (header.from.family != IP_NONE) {
+    if (!header.is_local) {
         cl->address = header.from;
         cl->our_end = header.to;
+        cl->was_tls = header.was_tls;
     }
     if (!conn_admit(c))
         return false;
@@ -658,7 +667,7 @@ void conn_sweep(struct ctx *ctx)
 
 static uint64_t conn_holds(const struct conn *c)
 {
-    uint64_t own = backlog_span(c->client.inbox).len + backlog_span(c->client.outbox).len;
+    uint64_t own = backlog_memory(c->client.inbox) + backlog_memory(c->client.outbox);
     return own + (c->exchange ? exchange_holds(c->exchange) : 0);
 }
 
@@ -679,6 +688,7 @@ void conn_shed(struct ctx *ctx, uint64_t bytes_min, uint64_t *excess)
             continue;
         *excess -= bytes < *excess ? bytes : *excess;
         metrics_add(&ctx->metrics, M_SHED, 1);
+        c->why = REASON_NONE; /* whatever it was ending for, this is why it ends */
         conn_close(c, REASON_SHED, "siolb", true);
     }
 }

@@ -56,10 +56,10 @@ struct ctx {
     void (*on_misplaced)(struct ctx *ctx, struct span path); /* Engine.IO on a path that is not configured */
 };
 
-/* Bytes that all buffers hold. */
+/* Memory that all buffers take. */
 static inline uint64_t ctx_buffered(const struct ctx *ctx)
 {
-    return ctx->metrics.value[M_BUFFERED_BYTES] + ctx->metrics.value[M_COPIED_BYTES];
+    return ctx->metrics.value[M_BUFFER_MEMORY] + ctx->metrics.value[M_COPIED_BYTES];
 }
 
 /* Buffers have grown. Over the ceiling, something has to go: not now, when somebody is in the middle of something. */

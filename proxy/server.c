@@ -459,6 +459,7 @@ static bool server_start(struct server *s, struct config *config)
     s->ctx.on_client_gone = on_client_gone;
     s->ctx.on_misplaced = on_misplaced;
     s->ctx.now_s = clock_boot_s();
+    s->shed_told = UINT32_MAX;
     pool_init(&s->ctx.conn_pool, conn_bytes());
     pool_init(&s->ctx.exchange_pool, sizeof(struct exchange));
     pool_init(&s->ctx.upstream_pool, sizeof(struct upstream));
