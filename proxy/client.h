@@ -48,6 +48,9 @@ bool client_send(struct client *c, struct span bytes) MUST_CHECK;
 /* Send what waits, as far as the kernel takes it. False: the client is gone (errno). */
 bool client_flush(struct client *c) MUST_CHECK;
 
+/* An address wants more than it may: count it, and tell the operator now and then. */
+void client_note_limited(struct client *c, enum metric which, enum hint hint, const struct ip *address);
+
 /* Release both boxes and the config; the stream must be closed or detached. */
 void client_fini(struct client *c);
 

@@ -322,9 +322,11 @@ static bool conn_end_exchange(struct conn *c)
                  (why == REASON_NO_WORKER || why == REASON_RESPONSE_TIMEOUT || why == REASON_SESSION_GONE ||
                   why == REASON_TOO_MANY_HANDSHAKES);
     bool sent = true;
+    uint64_t sent_before = c->client.sent;
     if (end == EXCHANGE_REPLY)
         sent = conn_reply(c, why, x, !keeps);
     int error = errno;
+    x->bytes_down += c->client.sent - sent_before;
     conn_note_exchange(c, x->status ? x->status : end == EXCHANGE_REPLY ? (unsigned)reason_http_status(why) : 0);
     exchange_free(x);
     c->exchange = NULL;
@@ -422,6 +424,18 @@ static bool conn_wait_for_head(struct conn *c, struct span bytes)
     return true;
 }
 
+/* A balancer that sends PROXY headers where nobody asked it to: the commonest mistake with them, and "bad request line"
+ * is no help. */
+static void conn_hint_proxy_header(struct conn *c, struct span bytes)
+{
+    char client[IP_TEXT_BYTES];
+    if (c->requests == 0 && proxy_header_begins(bytes) && ctx_may_tell(c->client.ctx, HINT_PROXY_HEADER))
+        log_line(&c->client.ctx->log, LOG_WARN, "proxy header refused",
+                 "conn=%u client=%s hint=\"a PROXY header is taken on listeners with the flag proxy, from peers in "
+                 "forward.trust\"",
+                 c->client.id, ip_text(&c->client.address, client));
+}
+
 static bool conn_judge_head(struct conn *c, struct span bytes)
 {
     enum reason why = REASON_NONE;
@@ -433,6 +447,7 @@ static bool conn_judge_head(struct conn *c, struct span bytes)
     case PARSE_BAD:
         break;
     }
+    conn_hint_proxy_header(c, bytes);
     return conn_refuse(c, why);
 }
 
@@ -487,9 +502,20 @@ static bool conn_admit(struct conn *c)
     cl->is_over = connections > cfg->per_address;
     if (connections <= 2 * cfg->per_address)
         return true;
-    metrics_add(&cl->ctx->metrics, M_LIMITED_CONNECTIONS, 1);
+    client_note_limited(cl, M_LIMITED_CONNECTIONS, HINT_PER_ADDRESS, &cl->address);
     conn_close(c, REASON_TOO_MANY_CONNECTIONS, "client", true);
     return false;
+}
+
+/* The peer is trusted: it is set up wrongly. */
+static void conn_tell_bad_proxy_header(struct conn *c, struct span bytes)
+{
+    char client[IP_TEXT_BYTES];
+    if (ctx_may_tell(c->client.ctx, HINT_PROXY_HEADER))
+        log_line(&c->client.ctx->log, LOG_WARN, "bad proxy header", "conn=%u client=%s hint=\"%s\"", c->client.id,
+                 ip_text(&c->client.address, client),
+                 proxy_header_begins(bytes) ? "it is malformed"
+                                            : "this peer is in forward.trust and sends none: send-proxy missing?");
 }
 
 static bool conn_take_proxy_header(struct conn *c, struct span bytes)
@@ -498,8 +524,10 @@ static bool conn_take_proxy_header(struct conn *c, struct span bytes)
     struct proxy_header header;
     size_t used;
     enum parse parsed = proxy_header_parse(bytes, &header, &used);
-    if (parsed == PARSE_BAD)
+    if (parsed == PARSE_BAD) {
+        conn_tell_bad_proxy_header(c, bytes);
         return conn_refuse(c, REASON_BAD_PROXY_HEADER);
+    }
     c->head_begun = true;
     if (!client_used(cl, bytes, used)) {
         conn_close(c, REASON_NO_MEMORY, "siolb", true);

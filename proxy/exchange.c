@@ -846,10 +846,10 @@ static bool exchange_may_begin_session(struct exchange *x)
 static bool exchange_admit(struct exchange *x)
 {
     if (exchange_is_one_too_many(x)) {
-        metrics_add(metrics_of(x), M_LIMITED_CONNECTIONS, 1);
+        client_note_limited(x->client, M_LIMITED_CONNECTIONS, HINT_PER_ADDRESS, &x->from);
         exchange_ends(x, EXCHANGE_REPLY, REASON_TOO_MANY_CONNECTIONS, "client");
     } else if (!exchange_may_begin_session(x)) {
-        metrics_add(metrics_of(x), M_LIMITED_HANDSHAKES, 1);
+        client_note_limited(x->client, M_LIMITED_HANDSHAKES, HINT_HANDSHAKES, &x->from);
         exchange_ends(x, EXCHANGE_REPLY, REASON_TOO_MANY_HANDSHAKES, "client");
     }
     return x->end == EXCHANGE_RUNS;

@@ -436,6 +436,7 @@ void tunnel_shed(struct ctx *ctx, uint64_t bytes_min, uint64_t *excess)
             continue;
         *excess -= bytes < *excess ? bytes : *excess;
         metrics_add(&ctx->metrics, M_SHED, 1);
+        metrics_add(&ctx->metrics, M_TUNNELS_CUT, 1);
         t->why = REASON_SHED; /* whatever it was ending for, this is why it ends */
         tunnel_close(t, REASON_SHED, true);
     }

@@ -150,6 +150,11 @@ static enum parse parse_v2(struct span bytes, struct proxy_header *out, size_t *
     return is_known_family(family) ? PARSE_OK : PARSE_BAD; /* no address that means anything to us */
 }
 
+bool proxy_header_begins(struct span bytes)
+{
+    return bytes.len >= 5 && (agrees(bytes, SPAN("PROXY ")) || agrees(bytes, SIGNATURE));
+}
+
 enum parse proxy_header_parse(struct span bytes, struct proxy_header *out, size_t *used_out)
 {
     *out = (struct proxy_header){.from.family = IP_UNKNOWN, .to.family = IP_UNKNOWN};

@@ -24,6 +24,9 @@ struct proxy_header {
  * header. */
 enum parse proxy_header_parse(struct span bytes, struct proxy_header *out, size_t *used_out) MUST_CHECK;
 
+/* Do the bytes begin as one does, as far as they go, and far enough to tell (5 bytes)? */
+bool proxy_header_begins(struct span bytes);
+
 /* Write one; `version` is 1 or 2. Addresses of different families cannot be told together: `to` is written as zero
  * then. Returns the length. */
 size_t proxy_header_write(int version, const struct proxy_header *h, char out[PROXY_HEADER_WRITTEN_MAX]);

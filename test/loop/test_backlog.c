@@ -72,9 +72,9 @@ static void a_queue_that_has_shrunk_gives_memory_back(void **state)
     backlog_drop(&b, &m, sizeof large - 1);
     assert_true(backlog_memory(b) < 64);
     assert_true(backlog_add(&b, &m, span_of(large, sizeof large))); /* and grows again */
-    assert_int_equal(backlog_span(b).len, sizeof large);
+    assert_int_equal(backlog_span(b).len, sizeof large + 1);
     assert_int_equal(m.value[M_BUFFER_MEMORY], backlog_memory(b));
-    backlog_drop(&b, &m, sizeof large);
+    backlog_drop(&b, &m, sizeof large + 1);
     assert_int_equal(m.value[M_BUFFER_MEMORY], 0);
 }
 
