@@ -364,18 +364,39 @@ static void take_command_line(struct load *l, const char *const *listens, const 
         complain(l, (struct where){.file = "-w"}, "at least one worker is needed");
 }
 
-/* What settings say together: nobody could use a listener for PROXY headers when nobody is trusted to send one. */
+/* Where a setting was made, to complain about what it says together with others. */
+static struct where place_of(const struct load *l, const char *section, const char *key, const char *flag)
+{
+    const struct option *o;
+    (void)option_find(section, key, &o);
+    return (struct where){l->file ? l->file : flag, l->first_lines[o - options], section, key};
+}
+
+/* Is anybody trusted who can be the peer of this address? */
+static bool is_peer_trusted(const struct config *c, const struct config_listen *listen)
+{
+    int family = listen->address.addr.any.sa_family;
+    for (size_t i = 0; i < c->trust_count; i++)
+        if ((family == AF_UNIX) == (c->trust[i].base.family == IP_NONE) &&
+            (family != AF_INET || c->trust[i].base.family == IP_V4))
+            return true;
+    return false;
+}
+
+/* What settings say together. */
 static void check_together(struct load *l)
 {
-    const struct option *listen;
-    (void)option_find("proxy", "listen", &listen);
-    for (size_t i = 0; i < l->config->listen_count; i++)
-        if (l->config->listens[i].takes_proxy && l->config->trust_count == 0)
-            complain(l,
-                     (struct where){l->file ? l->file : "-l", l->first_lines[listen - options], listen->section,
-                                    listen->key},
-                     "%s proxy: nobody is trusted to send a PROXY header; name the balancers in [forward] trust",
-                     l->config->listens[i].name);
+    const struct config *c = l->config;
+    for (size_t i = 0; i < c->listen_count; i++)
+        if (c->listens[i].takes_proxy && !is_peer_trusted(c, &c->listens[i]))
+            complain(
+                l, place_of(l, "proxy", "listen", "-l"),
+                "%s proxy: nobody who could connect there is trusted to send a PROXY header; name the balancers in "
+                "[forward] trust",
+                c->listens[i].name);
+    if (c->memory_bytes && c->memory_bytes < c->buffer_bytes)
+        complain(l, place_of(l, "limits", "memory", "siolb"), "less than one buffer (%llu bytes)",
+                 (unsigned long long)c->buffer_bytes);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */

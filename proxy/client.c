@@ -75,6 +75,17 @@ bool client_flush(struct client *c)
     return true;
 }
 
+void client_note_limited(struct client *c, enum metric which, enum hint hint, const struct ip *address)
+{
+    char text[IP_TEXT_BYTES];
+    metrics_add(&c->ctx->metrics, which, 1);
+    if (ctx_may_tell(c->ctx, hint))
+        log_line(&c->ctx->log, LOG_WARN, "limited",
+                 "conn=%u client=%s limit=%s total=%llu hint=\"if this is a balancer, name it in forward.trust\"",
+                 c->id, ip_text(address, text), hint == HINT_PER_ADDRESS ? "per_address" : "handshakes_per_address",
+                 (unsigned long long)c->ctx->metrics.value[which]);
+}
+
 void client_fini(struct client *c)
 {
     backlog_free(&c->inbox, &c->ctx->metrics);

@@ -24,6 +24,7 @@ struct client {
     uint64_t sent;   /* bytes written or in the outbox */
     bool has_ended;  /* its FIN has been read */
     bool is_trusted; /* what it says of other addresses is believed (forward.trust) */
+    bool was_tls;    /* a PROXY header says that it came by TLS */
     bool is_counted; /* in ctx->addresses, by `address` */
     bool is_over;    /* more connections than limits.per_address: it gets that as its answer */
 };
@@ -46,6 +47,9 @@ bool client_send(struct client *c, struct span bytes) MUST_CHECK;
 
 /* Send what waits, as far as the kernel takes it. False: the client is gone (errno). */
 bool client_flush(struct client *c) MUST_CHECK;
+
+/* An address wants more than it may: count it, and tell the operator now and then. */
+void client_note_limited(struct client *c, enum metric which, enum hint hint, const struct ip *address);
 
 /* Release both boxes and the config; the stream must be closed or detached. */
 void client_fini(struct client *c);

@@ -147,12 +147,22 @@ static void conn_bury(struct conn *c)
     reaper_bury(&ctx->reaper, &c->link);
 }
 
+/* The request is over: it gets its line, and the closing line knows where the last one went. */
+static void conn_note_exchange(struct conn *c, unsigned status)
+{
+    access_log(c->exchange, status);
+    c->last_worker = c->exchange->worker;
+    c->last_route = c->exchange->route.route;
+}
+
 /* The one door out. */
 static void conn_close(struct conn *c, enum reason why, const char *who, bool reset)
 {
     if (c->state == CONN_CLOSED)
         return;
     conn_note_end(c, why, who);
+    if (c->exchange)
+        conn_note_exchange(c, c->exchange->status);
     conn_log_closed(c);
     stream_close(&c->client.stream, reset);
     conn_bury(c);
@@ -312,12 +322,12 @@ static bool conn_end_exchange(struct conn *c)
                  (why == REASON_NO_WORKER || why == REASON_RESPONSE_TIMEOUT || why == REASON_SESSION_GONE ||
                   why == REASON_TOO_MANY_HANDSHAKES);
     bool sent = true;
+    uint64_t sent_before = c->client.sent;
     if (end == EXCHANGE_REPLY)
         sent = conn_reply(c, why, x, !keeps);
     int error = errno;
-    access_log(x, x->status ? x->status : end == EXCHANGE_REPLY ? (unsigned)reason_http_status(why) : 0);
-    c->last_worker = x->worker;
-    c->last_route = x->route.route;
+    x->bytes_down += c->client.sent - sent_before;
+    conn_note_exchange(c, x->status ? x->status : end == EXCHANGE_REPLY ? (unsigned)reason_http_status(why) : 0);
     exchange_free(x);
     c->exchange = NULL;
     if (!sent) {
@@ -414,6 +424,18 @@ static bool conn_wait_for_head(struct conn *c, struct span bytes)
     return true;
 }
 
+/* A balancer that sends PROXY headers where nobody asked it to: the commonest mistake with them, and "bad request line"
+ * is no help. */
+static void conn_hint_proxy_header(struct conn *c, struct span bytes)
+{
+    char client[IP_TEXT_BYTES];
+    if (c->requests == 0 && proxy_header_begins(bytes) && ctx_may_tell(c->client.ctx, HINT_PROXY_HEADER))
+        log_line(&c->client.ctx->log, LOG_WARN, "proxy header refused",
+                 "conn=%u client=%s hint=\"a PROXY header is taken on listeners with the flag proxy, from peers in "
+                 "forward.trust\"",
+                 c->client.id, ip_text(&c->client.address, client));
+}
+
 static bool conn_judge_head(struct conn *c, struct span bytes)
 {
     enum reason why = REASON_NONE;
@@ -425,6 +447,7 @@ static bool conn_judge_head(struct conn *c, struct span bytes)
     case PARSE_BAD:
         break;
     }
+    conn_hint_proxy_header(c, bytes);
     return conn_refuse(c, why);
 }
 
@@ -479,9 +502,20 @@ static bool conn_admit(struct conn *c)
     cl->is_over = connections > cfg->per_address;
     if (connections <= 2 * cfg->per_address)
         return true;
-    metrics_add(&cl->ctx->metrics, M_LIMITED_CONNECTIONS, 1);
+    client_note_limited(cl, M_LIMITED_CONNECTIONS, HINT_PER_ADDRESS, &cl->address);
     conn_close(c, REASON_TOO_MANY_CONNECTIONS, "client", true);
     return false;
+}
+
+/* The peer is trusted: it is set up wrongly. */
+static void conn_tell_bad_proxy_header(struct conn *c, struct span bytes)
+{
+    char client[IP_TEXT_BYTES];
+    if (ctx_may_tell(c->client.ctx, HINT_PROXY_HEADER))
+        log_line(&c->client.ctx->log, LOG_WARN, "bad proxy header", "conn=%u client=%s hint=\"%s\"", c->client.id,
+                 ip_text(&c->client.address, client),
+                 proxy_header_begins(bytes) ? "it is malformed"
+                                            : "this peer is in forward.trust and sends none: send-proxy missing?");
 }
 
 static bool conn_take_proxy_header(struct conn *c, struct span bytes)
@@ -490,8 +524,10 @@ static bool conn_take_proxy_header(struct conn *c, struct span bytes)
     struct proxy_header header;
     size_t used;
     enum parse parsed = proxy_header_parse(bytes, &header, &used);
-    if (parsed == PARSE_BAD)
+    if (parsed == PARSE_BAD) {
+        conn_tell_bad_proxy_header(c, bytes);
         return conn_refuse(c, REASON_BAD_PROXY_HEADER);
+    }
     c->head_begun = true;
     if (!client_used(cl, bytes, used)) {
         conn_close(c, REASON_NO_MEMORY, "siolb", true);
@@ -499,9 +535,10 @@ static bool conn_take_proxy_header(struct conn *c, struct span bytes)
     }
     if (parsed == PARSE_MORE)
         return true;
-    if (header.from.family != IP_NONE) {
+    if (!header.is_local) {
         cl->address = header.from;
         cl->our_end = header.to;
+        cl->was_tls = header.was_tls;
     }
     if (!conn_admit(c))
         return false;
@@ -658,7 +695,7 @@ void conn_sweep(struct ctx *ctx)
 
 static uint64_t conn_holds(const struct conn *c)
 {
-    uint64_t own = backlog_span(c->client.inbox).len + backlog_span(c->client.outbox).len;
+    uint64_t own = backlog_memory(c->client.inbox) + backlog_memory(c->client.outbox);
     return own + (c->exchange ? exchange_holds(c->exchange) : 0);
 }
 
@@ -679,6 +716,7 @@ void conn_shed(struct ctx *ctx, uint64_t bytes_min, uint64_t *excess)
             continue;
         *excess -= bytes < *excess ? bytes : *excess;
         metrics_add(&ctx->metrics, M_SHED, 1);
+        c->why = REASON_NONE; /* whatever it was ending for, this is why it ends */
         conn_close(c, REASON_SHED, "siolb", true);
     }
 }

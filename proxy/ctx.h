@@ -23,6 +23,10 @@
 
 struct upstream_pool;
 
+/* What the operator should hear of, but not for each connection of a flood. */
+enum hint { HINT_PROXY_HEADER, HINT_PER_ADDRESS, HINT_HANDSHAKES, HINT_MEMORY, HINTS };
+#define HINT_EVERY_S 10u
+
 struct ctx {
     struct event_base *base;
     struct config *config; /* the newest; a conn keeps the one it was born with */
@@ -51,15 +55,16 @@ struct ctx {
     uint32_t next_id;    /* of the next conn */
     uint64_t memory_max; /* of all buffers together; 0: no ceiling */
     struct event shed;   /* made active when they hold more */
+    uint32_t told_at[HINTS]; /* ctx_may_tell(): ticks + 1; 0: never */
     bool is_draining;
     void (*on_client_gone)(struct ctx *ctx);                 /* a conn or tunnel has closed: its descriptors are free */
     void (*on_misplaced)(struct ctx *ctx, struct span path); /* Engine.IO on a path that is not configured */
 };
 
-/* Bytes that all buffers hold. */
+/* Memory that all buffers take. */
 static inline uint64_t ctx_buffered(const struct ctx *ctx)
 {
-    return ctx->metrics.value[M_BUFFERED_BYTES] + ctx->metrics.value[M_COPIED_BYTES];
+    return ctx->metrics.value[M_BUFFER_MEMORY] + ctx->metrics.value[M_COPIED_BYTES];
 }
 
 /* Buffers have grown. Over the ceiling, something has to go: not now, when somebody is in the middle of something. */
@@ -75,6 +80,16 @@ static inline bool ctx_keep(struct ctx *ctx, struct backlog **b, struct span byt
     bool kept = backlog_add(b, &ctx->metrics, bytes);
     ctx_note_growth(ctx);
     return kept;
+}
+
+/* Has it not been told of for HINT_EVERY_S? Then it may be now. */
+static inline bool ctx_may_tell(struct ctx *ctx, enum hint hint)
+{
+    uint32_t told_at = ctx->told_at[hint];
+    if (told_at && ctx->ticks + 1 - told_at < HINT_EVERY_S)
+        return false;
+    ctx->told_at[hint] = ctx->ticks + 1;
+    return true;
 }
 
 /* xorshift128+: spreads load, guards nothing. */

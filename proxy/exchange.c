@@ -268,7 +268,7 @@ static enum stream_result exchange_write_up(struct exchange *x, struct span byte
 /* Not even the first byte could be sent. */
 static bool exchange_unsendable(struct exchange *x)
 {
-    if (!x->has_retried)
+    if (!x->has_retried && !x->is_answered && x->copy_is_whole)
         return exchange_retry(x);
     metrics_add(metrics_of(x), M_CLOSED_WITHOUT_ANSWER, 1);
     return exchange_ends(x, EXCHANGE_RESET, REASON_NO_ANSWER, "worker");
@@ -775,7 +775,7 @@ static struct forward forward_of(const struct exchange *x, struct span bytes)
         .peer = x->client->address,
         .believed = x->from,
         .host = span_in(bytes, x->request.host),
-        .proto = SPAN("http"),
+        .proto = x->client->was_tls ? SPAN("https") : SPAN("http"),
     };
 }
 
@@ -791,7 +791,8 @@ static bool exchange_write_request(struct exchange *x, struct span bytes, struct
     if (!at)
         return false;
     if (cfg->proxy_protocol)
-        at += proxy_header_write(cfg->proxy_protocol, &(struct proxy_header){x->from, x->client->our_end}, at);
+        at += proxy_header_write(cfg->proxy_protocol, &(struct proxy_header){.from = x->from, .to = x->client->our_end},
+                                 at);
     x->head_at = (uint32_t)(at - x->copy);
     if (cfg->forwarded_for) {
         x->head_bytes = (uint32_t)forward_write(&forward, head, at);
@@ -811,12 +812,21 @@ static bool exchange_write_request(struct exchange *x, struct span bytes, struct
 
 /* --- limits per address --- */
 
+/* No client: a peer that we trust, and that tells of nobody. */
+static bool exchange_is_from_trusted(const struct exchange *x)
+{
+    const struct config *cfg = x->client->config;
+    return x->client->is_trusted && ip_is_in(&x->from, cfg->trust, cfg->trust_count);
+}
+
 /* A client behind a trusted peer has no connection of its own: its requests under way and its websockets count. */
 static bool exchange_is_one_too_many(struct exchange *x)
 {
     const struct config *cfg = x->client->config;
     if (!cfg->per_address || !x->client->is_trusted)
         return x->client->is_over;
+    if (exchange_is_from_trusted(x))
+        return false;
     uint32_t connections = addresses_enter(ctx_of(x)->addresses, &x->from);
     x->is_counted = connections > 0;
     return connections > cfg->per_address;
@@ -825,7 +835,7 @@ static bool exchange_is_one_too_many(struct exchange *x)
 static bool exchange_may_begin_session(struct exchange *x)
 {
     uint64_t rate = x->client->config->handshakes_per_address, wait_ms;
-    if (!rate || !route_is_handshake((enum http_method)x->request.method, &x->target) ||
+    if (!rate || !route_is_handshake((enum http_method)x->request.method, &x->target) || exchange_is_from_trusted(x) ||
         addresses_take_handshake(ctx_of(x)->addresses, &x->from, rate, clock_ms(), &wait_ms))
         return true;
     x->retry_after_s = (uint32_t)((wait_ms + 999) / 1000);
@@ -836,10 +846,10 @@ static bool exchange_may_begin_session(struct exchange *x)
 static bool exchange_admit(struct exchange *x)
 {
     if (exchange_is_one_too_many(x)) {
-        metrics_add(metrics_of(x), M_LIMITED_CONNECTIONS, 1);
+        client_note_limited(x->client, M_LIMITED_CONNECTIONS, HINT_PER_ADDRESS, &x->from);
         exchange_ends(x, EXCHANGE_REPLY, REASON_TOO_MANY_CONNECTIONS, "client");
     } else if (!exchange_may_begin_session(x)) {
-        metrics_add(metrics_of(x), M_LIMITED_HANDSHAKES, 1);
+        client_note_limited(x->client, M_LIMITED_HANDSHAKES, HINT_HANDSHAKES, &x->from);
         exchange_ends(x, EXCHANGE_REPLY, REASON_TOO_MANY_HANDSHAKES, "client");
     }
     return x->end == EXCHANGE_RUNS;
@@ -876,6 +886,8 @@ struct exchange *exchange_start(struct client *client, const struct http_head *h
     x->started_ms = clock_ms();
     http_head_init(&x->response);
     http_body_init(&x->body_up, (enum http_framing)head->framing, head->length);
+    if (cfg->forwarded_for == FORWARD_REPLACE && !client->is_trusted)
+        http_body_refuse_forwarded(&x->body_up);
     ssize_t body = body_share(&x->body_up, span_skip(bytes, head->end));
     *used_out = head->end + (body > 0 ? (size_t)body : 0);
     struct span own_head = span_of(bytes.ptr + head->start, head->end - head->start);
@@ -932,7 +944,7 @@ bool exchange_sweep(struct exchange *x, bool quiet)
 
 size_t exchange_holds(const struct exchange *x)
 {
-    return x->copy_bytes + backlog_span(x->to_worker).len + backlog_span(x->head_down).len;
+    return x->copy_bytes + backlog_memory(x->to_worker) + backlog_memory(x->head_down);
 }
 
 void exchange_free(struct exchange *x)

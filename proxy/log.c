@@ -24,6 +24,7 @@ static void log_set_fd(struct log *l, int fd)
 {
     struct stat st;
     l->fd = fd;
+    l->is_torn = false;
     l->may_block = fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
 }
 

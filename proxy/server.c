@@ -43,7 +43,6 @@ struct server {
     struct event drain_step;
     struct event signals[4];
     uint64_t drain_until_ms;
-    uint32_t shed_told; /* ctx.ticks when the log heard of the memory ceiling last */
     char misplaced[MISPLACED_PATHS_MAX][MISPLACED_PATH_BYTES]; /* paths that were warned about */
 };
 
@@ -129,13 +128,13 @@ static void on_shed(evutil_socket_t fd, short what, void *arg)
     uint64_t excess = held - wanted, bytes_min = shed_bytes_min(&shed, excess);
     shed_from(ctx, shed_bytes_above(bytes_min), &excess); /* all of these go, and are not enough */
     shed_from(ctx, bytes_min, &excess);
-    if (s->shed_told == ctx->ticks)
-        return; /* a flood of those who have to go is no flood of lines */
-    s->shed_told = ctx->ticks;
+    if (!ctx_may_tell(ctx, HINT_MEMORY))
+        return;
     log_line(&ctx->log, LOG_WARN, "memory",
-             "buffered=%llu max=%llu closed=%llu of_at_least=%llu hint=\"limits.memory\"", (unsigned long long)held,
-             (unsigned long long)ctx->memory_max, (unsigned long long)(ctx->metrics.value[M_SHED] - closed),
-             (unsigned long long)bytes_min);
+             "held=%llu max=%llu closed=%llu holding_at_least=%llu hint=\"too many clients read too slowly: raise "
+             "limits.memory, lower limits.buffer or set limits.per_address\"",
+             (unsigned long long)held, (unsigned long long)ctx->memory_max,
+             (unsigned long long)(ctx->metrics.value[M_SHED] - closed), (unsigned long long)bytes_min);
 }
 
 /* What the machine has, or what the container may have, whichever is less; 0: unknown. */
@@ -449,8 +448,10 @@ static void server_say_ready(struct server *s)
     size_t at = 0;
     for (size_t i = 0; i < s->listener_count && at < sizeof(names) - 1; i++)
         at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? "," : "", s->listeners[i].name);
-    log_line(&s->ctx.log, LOG_INFO, "ready", "listen=%s workers=%u clients_max=%llu sessions_max=%u pid=%d", names,
-             s->ctx.fleet.count, (unsigned long long)s->clients_max, s->ctx.sidmap.mask + 1, (int)getpid());
+    log_line(&s->ctx.log, LOG_INFO, "ready",
+             "listen=%s workers=%u clients_max=%llu sessions_max=%u memory_max=%llu pid=%d", names, s->ctx.fleet.count,
+             (unsigned long long)s->clients_max, s->ctx.sidmap.mask + 1, (unsigned long long)s->ctx.memory_max,
+             (int)getpid());
 }
 
 static bool server_start(struct server *s, struct config *config)

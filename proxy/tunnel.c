@@ -416,7 +416,7 @@ void tunnel_sweep(struct ctx *ctx)
 
 static uint64_t tunnel_holds(const struct tunnel *t)
 {
-    return backlog_span(t->side[CLIENT].waiting).len + backlog_span(t->side[WORKER].waiting).len;
+    return backlog_memory(t->side[CLIENT].waiting) + backlog_memory(t->side[WORKER].waiting);
 }
 
 void tunnel_weigh_all(struct ctx *ctx, struct shed *shed)
@@ -436,7 +436,8 @@ void tunnel_shed(struct ctx *ctx, uint64_t bytes_min, uint64_t *excess)
             continue;
         *excess -= bytes < *excess ? bytes : *excess;
         metrics_add(&ctx->metrics, M_SHED, 1);
-        t->why = REASON_SHED; /* the ends that it has seen did not end it */
+        metrics_add(&ctx->metrics, M_TUNNELS_CUT, 1);
+        t->why = REASON_SHED; /* whatever it was ending for, this is why it ends */
         tunnel_close(t, REASON_SHED, true);
     }
 }

@@ -31,49 +31,40 @@ static bool is_called(struct span name, struct span lower)
 /* ---- believing -----------------------------------------------------------------------------------------------------
  */
 
-/* The walk from the right, made from the left so that the list needs no second look: `found` is where the walk would
- * end if it came to the last entry that was read so far. */
-struct walk {
-    const struct ip_network *trust;
-    size_t trust_count;
-    struct ip found;
-    bool is_blocked; /* that entry is no address: the walk ends at the one to its right */
-    bool has_begun;
+/* The last entries of all X-Forwarded-For lines. Each balancer adds one; nobody has more than a few, and who writes
+ * thousands shall not have them all compared with all networks. */
+struct entries {
+    struct span ring[FORWARD_ENTRIES_MAX];
+    size_t count; /* of all that were added */
 };
 
-static void walk_entry(struct walk *w, struct span entry)
-{
-    struct ip a;
-    if (entry.len == 0)
-        return; /* an empty element of a list is none (RFC 9110 5.6.1) */
-    bool is_first = !w->has_begun || w->is_blocked;
-    w->has_begun = true;
-    w->is_blocked = !ip_parse(entry, &a);
-    if (!w->is_blocked && (is_first || !ip_is_in(&a, w->trust, w->trust_count)))
-        w->found = a;
-}
-
-static void walk_list(struct walk *w, struct span list)
+/* The elements of one line; an empty one is none (RFC 9110 5.6.1). */
+static void add_list(struct entries *e, struct span list)
 {
     while (list.len) {
         const char *comma = memchr(list.ptr, ',', list.len);
         size_t n = comma ? (size_t)(comma - list.ptr) : list.len;
-        walk_entry(w, http_trim(span_of(list.ptr, n)));
+        struct span entry = http_trim(span_of(list.ptr, n));
+        if (entry.len)
+            e->ring[e->count++ % FORWARD_ENTRIES_MAX] = entry;
         list = span_skip(list, comma ? n + 1 : n);
     }
 }
 
 struct ip forward_believe(struct span head, const struct ip *peer, const struct ip_network *trust, size_t trust_count)
 {
-    struct walk w = {.trust = trust, .trust_count = trust_count};
+    struct entries e = {.count = 0};
     struct span name, value;
     uint32_t at = 0;
-    if (!ip_is_in(peer, trust, trust_count))
-        return *peer;
     while (http_field_next(head, &at, &name, &value))
         if (span_equal_nocase(name, SPAN("x-forwarded-for")))
-            walk_list(&w, value);
-    return w.has_begun && !w.is_blocked ? w.found : *peer;
+            add_list(&e, value);
+    struct ip believed = *peer, told;
+    size_t left = e.count < FORWARD_ENTRIES_MAX ? e.count : FORWARD_ENTRIES_MAX;
+    while (left-- && ip_is_in(&believed, trust, trust_count) &&
+           ip_parse(e.ring[--e.count % FORWARD_ENTRIES_MAX], &told))
+        believed = told;
+    return believed;
 }
 
 /* ---- writing -------------------------------------------------------------------------------------------------------
@@ -104,10 +95,9 @@ static bool is_dropped(const struct forward *f, struct span name)
 {
     if (f->mode != FORWARD_REPLACE)
         return false;
-    if (f->peer_is_trusted)
-        return is_called(name, SPAN("x-forwarded-for"));
-    return begins_with(name, SPAN("x-forwarded-")) || is_called(name, SPAN("forwarded")) ||
-           is_called(name, SPAN("x-real-ip"));
+    bool names_client = is_called(name, SPAN("x-forwarded-for")) || is_called(name, SPAN("forwarded")) ||
+                        is_called(name, SPAN("x-real-ip"));
+    return names_client || (!f->peer_is_trusted && begins_with(name, SPAN("x-forwarded-")));
 }
 
 /* Where the line that `name` begins ends, behind its CRLF. */
@@ -132,12 +122,12 @@ size_t forward_write(const struct forward *f, struct span head, char *out)
             copied = end_of_line(head, name);
             continue;
         }
-        has_proto = has_proto || is_called(name, SPAN("x-forwarded-proto"));
-        has_host = has_host || is_called(name, SPAN("x-forwarded-host"));
+        has_proto = has_proto || span_equal_nocase(name, SPAN("x-forwarded-proto"));
+        has_host = has_host || span_equal_nocase(name, SPAN("x-forwarded-host"));
     }
     to = put(to, span_of(copied, (size_t)(body_line - copied)));
     const struct ip *client = f->mode == FORWARD_REPLACE ? &f->believed : &f->peer;
-    if (client->family != IP_NONE)
+    if (ip_bytes(client).len)
         to = put_line(to, SPAN(FOR), span_from_str(ip_host_text(client, text)));
     if (!has_proto)
         to = put_line(to, SPAN(PROTO), f->proto);

@@ -14,7 +14,9 @@
 enum forward_mode { FORWARD_OFF, FORWARD_APPEND, FORWARD_REPLACE };
 
 /* The client of a request: `peer`, unless that is in `trust`; then what X-Forwarded-For of `head` tells, read from its
- * end while the address that was read is in `trust`, and not beyond what is no address. */
+ * end while the address that was read is in `trust`, not beyond what is no address, and no more than
+ * FORWARD_ENTRIES_MAX of them. */
+#define FORWARD_ENTRIES_MAX 32u
 struct ip forward_believe(struct span head, const struct ip *peer, const struct ip_network *trust, size_t trust_count);
 
 struct forward {
@@ -33,9 +35,9 @@ size_t forward_bytes_max(const struct forward *f);
  * and the request line stays the first. Returns the length.
  *
  *   append    the client's lines stay, ours come behind them: -For always, -Proto and -Host where there is none.
- *   replace   of a peer that is not trusted all lines that tell where a request came from are left out (X-Forwarded-*,
- *             Forwarded, X-Real-IP, in any case, `_` for `-` too, which WSGI cannot tell apart); of a trusted one only
- *             X-Forwarded-For. Then as above, with the believed address as the one value of -For.
+ *   replace   what names the client (X-Forwarded-For, Forwarded, X-Real-IP) is left out, and of a peer that is not
+ *             trusted all other X-Forwarded-* too; in any case, and with `_` for `-`, which WSGI cannot tell apart.
+ * Then as above, with the believed address as the one value of -For.
  *
  * A client without an address (unix socket) gets no -For line. */
 size_t forward_write(const struct forward *f, struct span head, char *out);

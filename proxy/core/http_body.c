@@ -29,9 +29,18 @@ enum state {
 
 /* What tells framing or the life of the connection is no trailer (RFC 9110 6.5.1). Node takes it for one all the same:
  * `Connection: close` makes its parser refuse whatever comes next on the connection, which from a pool would be
- * somebody else's request; a Content-Length may become that of the next head. */
-static const struct span not_as_trailers[] = {
-    {"content-length", 14}, {"transfer-encoding", 17}, {"connection", 10}, {"proxy-connection", 16}, {"upgrade", 7}};
+ * somebody else's request; a Content-Length may become that of the next head. The last three are refused on demand. */
+static const struct unwanted {
+    struct span name; /* lower case */
+    bool is_prefix;
+} unwanted[] = {
+    {{"content-length", 14}, false}, {{"transfer-encoding", 17}, false},
+    {{"connection", 10}, false},     {{"proxy-connection", 16}, false},
+    {{"upgrade", 7}, false},         {{"forwarded", 9}, false},
+    {{"x-real-ip", 9}, false},       {{"x-forwarded-", 12}, true},
+};
+#define UNWANTED_ALWAYS (BIT(5) - 1)
+#define UNWANTED_ALL    (BIT(COUNT_OF(unwanted)) - 1)
 
 void http_body_init(struct http_body *b, enum http_framing framing, uint64_t length)
 {
@@ -52,6 +61,11 @@ void http_body_init(struct http_body *b, enum http_framing framing, uint64_t len
         b->state = DATA;
         break;
     }
+}
+
+void http_body_refuse_forwarded(struct http_body *b)
+{
+    b->refuses_forwarded = true;
 }
 
 bool http_body_is_done(const struct http_body *b)
@@ -102,30 +116,32 @@ static bool begin_chunk(struct http_body *b)
     return become(b, b->left ? DATA : LINE);
 }
 
-/* One byte more of a trailer's name: which of those names may it still become? */
+/* One byte more of a trailer's name: which of the unwanted ones may it still become? Some readers take "_" for "-". */
 static bool take_name(struct http_body *b, char c)
 {
-    FOR_EACH (name, not_as_trailers) {
-        struct span name = not_as_trailers[name_at];
-        if (b->name_len >= name.len || (c | 0x20) != name.ptr[b->name_len])
-            b->names &= (uint8_t)~BIT(name_at);
+    char folded = c == '_' ? '-' : (char)(c | 0x20);
+    FOR_EACH (row, unwanted) {
+        struct span name = unwanted[row_at].name;
+        bool is_over = b->name_len >= name.len;
+        if (is_over ? !unwanted[row_at].is_prefix : folded != name.ptr[b->name_len])
+            b->names &= (uint8_t)~BIT(row_at);
     }
-    if (b->names)
+    if (b->names && b->name_len < UINT8_MAX)
         b->name_len++;
     return http_byte_is(c, HTTP_BYTE_TOKEN) && become_counted(b, NAME);
 }
 
 static bool begin_name(struct http_body *b, char c)
 {
-    b->names = BIT(COUNT_OF(not_as_trailers)) - 1;
+    b->names = b->refuses_forwarded ? UNWANTED_ALL : UNWANTED_ALWAYS;
     b->name_len = 0;
     return take_name(b, c);
 }
 
 static bool end_name(struct http_body *b)
 {
-    FOR_EACH (name, not_as_trailers)
-        if (b->names & BIT(name_at) && b->name_len == not_as_trailers[name_at].len)
+    FOR_EACH (row, unwanted)
+        if (b->names & BIT(row_at) && b->name_len >= unwanted[row_at].name.len)
             return false;
     return become_counted(b, VALUE);
 }

@@ -20,9 +20,14 @@ struct http_body {
     uint8_t state;
     uint8_t names;    /* those that a trailer must not have and that this one may still become, a bit each */
     uint8_t name_len; /* bytes of its name so far, as long as there is one */
+    bool refuses_forwarded;
 };
 
 void http_body_init(struct http_body *b, enum http_framing framing, uint64_t length);
+
+/* Of this body, trailers that tell where a request came from are PARSE_BAD too: Forwarded, X-Forwarded-*, X-Real-IP,
+ * also spelt with "_". */
+void http_body_refuse_forwarded(struct http_body *b);
 
 /* No byte more is expected (never true for HTTP_UNTIL_CLOSE). */
 bool http_body_is_done(const struct http_body *b);

@@ -21,8 +21,9 @@ struct ip ip_of(enum ip_family family, const void *bytes, uint16_t port)
         a.family = IP_V4;
         from += sizeof mapped_prefix;
     }
-    if (a.family != IP_NONE)
-        memcpy(a.bytes, from, size_of_family((enum ip_family)a.family));
+    size_t size = size_of_family((enum ip_family)a.family);
+    if (size)
+        memcpy(a.bytes, from, size);
     return a;
 }
 
@@ -78,7 +79,7 @@ bool ip_parse(struct span text, struct ip *out)
         read = read_host(span_of(text.ptr, n), IP_V4, out) && read_rest(span_skip(text, n), out);
     }
     if (!read)
-        *out = (struct ip){.family = IP_NONE};
+        *out = (struct ip){.family = IP_UNKNOWN};
     return read;
 }
 
@@ -87,7 +88,7 @@ bool ip_parse(struct span text, struct ip *out)
 const char *ip_host_text(const struct ip *a, char out[IP_TEXT_BYTES])
 {
     out[0] = '\0';
-    if (a->family != IP_NONE)
+    if (size_of_family((enum ip_family)a->family))
         (void)inet_ntop(a->family == IP_V4 ? AF_INET : AF_INET6, a->bytes, out, IP_TEXT_BYTES);
     return out;
 }
@@ -96,8 +97,8 @@ const char *ip_text(const struct ip *a, char out[IP_TEXT_BYTES])
 {
     char host[IP_TEXT_BYTES];
     const char *form = a->port == 0 ? "%s" : a->family == IP_V4 ? "%s:%u" : "[%s]:%u";
-    if (a->family == IP_NONE)
-        (void)snprintf(out, IP_TEXT_BYTES, "unix");
+    if (size_of_family((enum ip_family)a->family) == 0)
+        (void)snprintf(out, IP_TEXT_BYTES, a->family == IP_NONE ? "unix" : "unknown");
     else
         (void)snprintf(out, IP_TEXT_BYTES, form, ip_host_text(a, host), (unsigned)a->port);
     return out;
@@ -121,7 +122,7 @@ bool ip_equal(const struct ip *a, const struct ip *b)
 uint64_t ip_household(const struct ip *a)
 {
     uint64_t n = 0;
-    if (a->family == IP_NONE)
+    if (size_of_family((enum ip_family)a->family) == 0)
         return 0;
     for (size_t i = 0; i < 8; i++)
         n = n << 8 | a->bytes[i];

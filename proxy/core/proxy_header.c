@@ -3,7 +3,9 @@
 #include <stdio.h>
 
 #define V1_BYTES_MAX 107 /* with its CRLF */
-#define V2_HEAD      16  /* signature, version and command, family, length */
+#define V2_NOTE_HEAD 3   /* type, length */
+#define V2_NOTE_SSL  0x20
+#define V2_HEAD      16 /* signature, version and command, family, length */
 
 static const char v2_signature[] = "\r\n\r\n\0\r\nQUIT\n";
 #define SIGNATURE span_of(v2_signature, sizeof v2_signature - 1)
@@ -100,6 +102,22 @@ static bool is_known_family(uint8_t family)
     return family >> 4 <= V2_FAMILY_MAX && (family & 0xf) <= V2_PROTOCOL_MAX;
 }
 
+/* What is behind the addresses: type, length, value, again and again. The one of type SSL begins with a bit that says
+ * that the client spoke TLS. */
+static bool tells_of_tls(struct span notes)
+{
+    while (notes.len >= V2_NOTE_HEAD) {
+        size_t length = read_u16(notes.ptr + 1);
+        struct span value = span_skip(notes, V2_NOTE_HEAD);
+        if (length > value.len)
+            return false;
+        if ((uint8_t)notes.ptr[0] == V2_NOTE_SSL)
+            return length && value.ptr[0] & 1;
+        notes = span_skip(value, length);
+    }
+    return false;
+}
+
 /* Both addresses, then both ports; false: there is no room for them in what the header says its length is. */
 static bool read_v2_addresses(struct span body, enum ip_family family, struct proxy_header *out)
 {
@@ -108,6 +126,7 @@ static bool read_v2_addresses(struct span body, enum ip_family family, struct pr
         return false;
     out->from = ip_of(family, body.ptr, read_u16(body.ptr + 2 * size));
     out->to = ip_of(family, body.ptr + size, read_u16(body.ptr + 2 * size + 2));
+    out->was_tls = tells_of_tls(span_skip(body, 2 * size + 4));
     return true;
 }
 
@@ -122,7 +141,8 @@ static enum parse parse_v2(struct span bytes, struct proxy_header *out, size_t *
     if (bytes.len < V2_HEAD + length)
         return PARSE_MORE;
     *used_out = V2_HEAD + length;
-    if (command == V2_LOCAL) /* whatever family it names is ignored */
+    out->is_local = command == V2_LOCAL;
+    if (out->is_local) /* whatever family it names is ignored */
         return PARSE_OK;
     struct span body = span_of(bytes.ptr + V2_HEAD, length);
     if (family == V2_TCP4 || family == V2_TCP6)
@@ -130,9 +150,14 @@ static enum parse parse_v2(struct span bytes, struct proxy_header *out, size_t *
     return is_known_family(family) ? PARSE_OK : PARSE_BAD; /* no address that means anything to us */
 }
 
+bool proxy_header_begins(struct span bytes)
+{
+    return bytes.len >= 5 && (agrees(bytes, SPAN("PROXY ")) || agrees(bytes, SIGNATURE));
+}
+
 enum parse proxy_header_parse(struct span bytes, struct proxy_header *out, size_t *used_out)
 {
-    *out = (struct proxy_header){.from.family = IP_NONE};
+    *out = (struct proxy_header){.from.family = IP_UNKNOWN, .to.family = IP_UNKNOWN};
     *used_out = 0;
     if (agrees(bytes, SPAN("PROXY ")))
         return parse_v1(bytes, out, used_out);
@@ -147,7 +172,7 @@ enum parse proxy_header_parse(struct span bytes, struct proxy_header *out, size_
 static size_t write_v1(const struct ip *from, const struct ip *to, char *out)
 {
     char from_text[IP_TEXT_BYTES], to_text[IP_TEXT_BYTES];
-    if (from->family == IP_NONE)
+    if (ip_bytes(from).len == 0)
         return (size_t)snprintf(out, PROXY_HEADER_WRITTEN_MAX, "PROXY UNKNOWN\r\n");
     return (size_t)snprintf(out, PROXY_HEADER_WRITTEN_MAX, "PROXY %s %s %s %u %u\r\n",
                             from->family == IP_V4 ? "TCP4" : "TCP6", ip_host_text(from, from_text),

@@ -129,6 +129,29 @@ test("per_address: behind a trusted balancer requests under way and websockets o
   }
 });
 
+test("a trusted peer that tells of nobody is not limited", async (t) => {
+  const workers = await webWorkers(t, 1);
+  const lb = await siolb(t, { workers, limits: { per_address: 1, handshakes_per_address: 1 }, forward: { trust: "127.0.0.0/8" } });
+  const kept = agent(t, 5);
+  const all = Array.from({ length: 10 }, () => request(`${lb.url}${HANDSHAKE}`, { agent: kept, headers: { "X-Forwarded-For": "127.0.0.9" } }));
+  assert.deepEqual(new Set((await Promise.all(all)).map(({ status }) => status)), new Set([200]));
+});
+
+test("the log names who is limited, and not once for each time", async (t) => {
+  const lb = await scene(t, { per_address: 1 });
+  const first = await isServed(t, lb);
+  for (let n = 0; n < 5; n++) {
+    const { client, status } = await isServed(t, lb);
+    assert.equal(status, 429);
+    client.socket.destroy();
+    await lb.untilMetrics((m) => m.clients === 1);
+  }
+  const lines = lb.log.filter((l) => l.event === "limited");
+  assert.ok(lines.length >= 1 && lines.length < 5);
+  assert.deepEqual([lines[0].limit, /^127\.0\.0\.1:/.test(lines[0].client)], ["per_address", true]);
+  first.client.socket.destroy();
+});
+
 test("per_address: the IPv6 addresses of one /64 are one, and a PROXY header says which it is", async (t) => {
   const lb = await scene(t, { per_address: 1 }, { listen: "127.0.0.1:0 proxy", forward: { trust: "127.0.0.1" } });
   const from = async (address) => {

@@ -68,6 +68,26 @@ test("replace: no spelling of a forwarded line from an untrusted client reaches 
   await assertForwarded(t, both, only, withLines(closing(GET.replace("/plain", "/")), LINES));
 });
 
+test("replace: a trailer that tells of a client is refused like a line, unless a trusted peer sends it", async (t) => {
+  const chunked = (trailer) => `POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${trailer}\r\n\r\n`;
+  const trailer = "x_forwarded_for: 6.6.6.6";
+  for (const [forward, is_refused] of [
+    [{ forwarded_for: "replace" }, true],
+    [{ forwarded_for: "append" }, false],
+    [{ forwarded_for: "replace", trust: "127.0.0.1" }, false],
+  ]) {
+    const both = await pair(t, { forward });
+    if (!is_refused) {
+      await assertForwarded(t, both, chunked(trailer), withLines(chunked(trailer), LINES));
+      continue;
+    }
+    const client = await rawClient(t, both.lb);
+    await client.send(chunked(trailer));
+    assert.match((await client.rest()).text, /^HTTP\/1\.1 400 /);
+    assert.equal(both.worker.connections, 0);
+  }
+});
+
 test("replace: of a trusted peer's lines the nearest untrusted address is believed, and -Proto and -Host are kept", async (t) => {
   const both = await pair(t, { forward: { forwarded_for: "replace", trust: "127.0.0.0/8, 10.0.0.0/8" } });
   const rows = [
@@ -82,7 +102,8 @@ test("replace: of a trusted peer's lines the nearest untrusted address is believ
   ];
   for (const [lines, believed] of rows) {
     const kept = ["X-Forwarded-Proto: https", "X-Forwarded-Host: chat.example"];
-    const sent = closing(get("/", ...lines, ...kept));
+    const made_up = ["Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6"]; /* plain balancers pass these on */
+    const sent = closing(get("/", ...lines, ...kept, ...made_up));
     await assertForwarded(t, both, sent, withLines(closing(get("/", ...kept)), [`X-Forwarded-For: ${believed}`]));
   }
 });

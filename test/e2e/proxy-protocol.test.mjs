@@ -17,9 +17,15 @@ function v2(command, family, addresses) {
 const V2_TCP4 = v2(0x21, 0x11, [9, 9, 9, 9, 10, 0, 0, 1, 200, 112, 1, 187]);
 const V6 = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
 
+/** What a worker is told of the client: its address, and the scheme where it is not http. */
+function toldBy(head) {
+  const [, address = "nobody"] = /^X-Forwarded-For: (.*)\r$/m.exec(head) ?? [];
+  return address + (/^X-Forwarded-Proto: https\r$/m.test(head) ? " https" : "");
+}
+
 /** siolb that believes 127.0.0.1 and tells workers whom it believes. */
 async function scene(t, options = {}) {
-  const worker = await scriptedWorker(t, { script: answers(({ head }) => response(/X-Forwarded-For: (\S+)/.exec(head)[1])) });
+  const worker = await scriptedWorker(t, { script: answers(({ head }) => response(toldBy(head))) });
   const lb = await siolb(t, {
     workers: [worker],
     listen: "127.0.0.1:0 proxy",
@@ -32,12 +38,14 @@ async function scene(t, options = {}) {
 const GOOD = [
   ["version 1, IPv4", V1, "9.9.9.9"],
   ["version 1, IPv6", "PROXY TCP6 2001:db8::7 ::1 1 2\r\n", "2001:db8::7"],
-  ["version 1, unknown", "PROXY UNKNOWN some thing\r\n", "127.0.0.1"],
+  ["version 1, a client of whom nothing is known", "PROXY UNKNOWN some thing\r\n", "nobody"],
   ["version 2, IPv4", V2_TCP4, "9.9.9.9"],
   ["version 2, IPv6", v2(0x21, 0x21, [...V6, ...V6, 0, 1, 0, 2]), "2001:db8::7"],
   ["version 2 with notes behind the addresses", v2(0x21, 0x11, [9, 9, 9, 9, 10, 0, 0, 1, 200, 112, 1, 187, 4, 0, 3, 1, 2, 3]), "9.9.9.9"],
   ["version 2, a health check's own connection", v2(0x20, 0, []), "127.0.0.1"],
-  ["version 2, a unix socket", v2(0x21, 0x31, Array(216).fill(0)), "127.0.0.1"],
+  ["version 2, a client of whom nothing is known", v2(0x21, 0, []), "nobody"],
+  ["version 2, a client on a unix socket", v2(0x21, 0x31, Array(216).fill(0)), "nobody"],
+  ["version 2, a client that spoke TLS", v2(0x21, 0x11, [9, 9, 9, 9, 10, 0, 0, 1, 200, 112, 1, 187, 0x20, 0, 5, 1, 0, 0, 0, 0]), "9.9.9.9 https"],
 ];
 
 const BAD = [
@@ -66,6 +74,9 @@ test("a trusted peer's header tells the client, whole, in pieces, and with the r
       const slow = await rawClient(row, lb);
       for (const byte of header) await slow.send(byte);
       await slow.send(GET);
+      await slow.expect(expected);
+      if (address === "127.0.0.1") return; /* the balancer itself, which is believed */
+      await slow.send(get("/", "X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: https", "X-Real-IP: 7.7.7.7"));
       await slow.expect(expected);
     });
   }
@@ -125,6 +136,69 @@ test("connecting and saying nothing, or half a header, ends at the head's time; 
   const good = await rawClient(t, lb);
   await good.send(V1 + GET);
   await good.expect(response("9.9.9.9"));
+});
+
+test("one time is for the header and the first head together, whatever trickles in", async (t) => {
+  const { lb } = await scene(t, { timeouts: { head: "3s" } });
+  const trickles = async (client, bytes) => {
+    for (const byte of bytes) {
+      if (client.end_seen || client.has_bytes) return;
+      await client.send(byte).catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  const first = await rawClient(t, lb);
+  const dripping = await rawClient(t, lb);
+  const drips = trickles(dripping, "PROXY TCP4 " + "9".repeat(95));
+  await first.send("PROXY ");
+  await new Promise((resolve) => setTimeout(resolve, 1500)); /* time has to pass for a restart to show */
+  await first.send("TCP4 9.9.9.9 10.0.0.1 1 2\r\n");
+  const later = await rawClient(t, lb);
+  let order = "";
+  const ends = [first, later].map(async (client, n) => {
+    const head = trickles(client, (n ? V1 : "") + "GET /" + "x".repeat(500));
+    const { text } = await client.rest();
+    assert.match(text, /^HTTP\/1\.1 408 /);
+    order += n;
+    await head;
+  });
+  await Promise.all(ends);
+  assert.equal(order, "01", "the header in between did not begin the time anew");
+  await drips;
+  const { text } = await dripping.rest();
+  assert.match(text, /^HTTP\/1\.1 4(08|00) /);
+});
+
+test("header, request and FIN in one piece are served", async (t) => {
+  const { lb } = await scene(t);
+  const client = await rawClient(t, lb);
+  await client.fin(V1 + GET);
+  await client.expect(response("9.9.9.9"));
+  assert.equal(await client.ended(), "fin");
+});
+
+test("a drain ends who has not told yet whose client it is", async (t) => {
+  const { lb } = await scene(t, { timeouts: { drain: "1s" } });
+  const silent = await rawClient(t, lb);
+  const half = await rawClient(t, lb);
+  await half.send("PROXY TCP4");
+  await lb.untilMetrics((m) => m.clients === 2);
+  lb.signal("SIGTERM");
+  assert.equal(await silent.ended(), "fin");
+  assert.match((await half.rest()).end, /fin|reset/);
+  assert.deepEqual(await lb.exit, { status: 0, signal: null });
+});
+
+test("the log says what is wrong with headers that nobody takes, or nobody sends", async (t) => {
+  const { lb } = await scene(t);
+  const stranger = await rawClient(t, lb, { localAddress: "127.0.0.2" });
+  await stranger.send(V2_TCP4 + GET);
+  const line = await lb.waitLog((l) => l.event === "proxy header refused");
+  assert.deepEqual([line.level, /^127\.0\.0\.2:/.test(line.client), /forward\.trust/.test(line.hint)], ["warn", true, true]);
+  const { lb: other } = await scene(t);
+  const plain = await rawClient(t, other);
+  await plain.send(GET);
+  assert.match((await other.waitLog((l) => l.event === "bad proxy header")).hint, /sends none/);
 });
 
 /** The header of either version that tells of `from`, which connected to siolb. */

@@ -90,9 +90,9 @@ static bool is_dropped(const struct scene *s, bool peer_is_trusted, const char *
 {
     if (s->mode == FORWARD_APPEND)
         return false;
-    if (peer_is_trusted)
-        return strcmp(variable, "x-forwarded-for") == 0;
-    return strncmp(variable, "x-forwarded-", 12) == 0 || strcmp(variable, "forwarded") == 0 ||
+    if (!peer_is_trusted && strncmp(variable, "x-forwarded-", 12) == 0)
+        return true;
+    return strcmp(variable, "x-forwarded-for") == 0 || strcmp(variable, "forwarded") == 0 ||
            strcmp(variable, "x-real-ip") == 0;
 }
 
@@ -121,8 +121,8 @@ static struct ip walk(const struct scene *s, struct span head)
 {
     static struct span entries[HEAD_BYTES_MAX];
     struct ip client = s->peer, next;
-    size_t left = entries_of(head, entries);
-    while (left > 0 && ip_is_in(&client, s->trust, s->trust_count) && ip_parse(entries[--left], &next))
+    size_t left = entries_of(head, entries), floor = left > FORWARD_ENTRIES_MAX ? left - FORWARD_ENTRIES_MAX : 0;
+    while (left > floor && ip_is_in(&client, s->trust, s->trust_count) && ip_parse(entries[--left], &next))
         client = next;
     return client;
 }
@@ -135,7 +135,7 @@ static size_t added_lines(const struct forward *f, bool has_proto, bool has_host
     const struct ip *client = f->mode == FORWARD_REPLACE ? &f->believed : &f->peer;
     int n = 0;
     out[0] = '\0';
-    if (client->family != IP_NONE)
+    if (ip_bytes(client).len)
         n += snprintf(out + n, ADDED_BYTES_MAX - (size_t)n, "X-Forwarded-For: %s\r\n", ip_host_text(client, text));
     if (!has_proto)
         n += snprintf(out + n, ADDED_BYTES_MAX - (size_t)n, "X-Forwarded-Proto: %.*s\r\n", (int)f->proto.len,
@@ -159,8 +159,8 @@ static void check_lines(const struct scene *s, const struct forward *f, struct s
         is_first = false;
         if (is_dropped(s, f->peer_is_trusted, variable))
             continue;
-        has_proto = has_proto || strcmp(variable, "x-forwarded-proto") == 0;
-        has_host = has_host || strcmp(variable, "x-forwarded-host") == 0;
+        has_proto = has_proto || span_equal_nocase(name, SPAN("x-forwarded-proto"));
+        has_host = has_host || span_equal_nocase(name, SPAN("x-forwarded-host"));
         assert(take_line(&written, &kept) && span_equal(kept, line));
     }
     size_t n = added_lines(f, has_proto, has_host, ours);

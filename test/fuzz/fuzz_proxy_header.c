@@ -79,8 +79,8 @@ static void check_v1(const struct outcome *o, struct span line)
     const struct ip *from = &o->header.from, *to = &o->header.to;
     assert(line.len <= 107 && (const char *)memchr(line.ptr, '\n', line.len) == line.ptr + line.len - 1);
     assert(line.ptr[line.len - 2] == '\r');
-    if (from->family == IP_NONE) {
-        assert(span_starts_with(line, SPAN("PROXY UNKNOWN")) && to->family == IP_NONE);
+    if (from->family == IP_UNKNOWN) {
+        assert(span_starts_with(line, SPAN("PROXY UNKNOWN")) && to->family == IP_UNKNOWN);
         return;
     }
     bool is_v6 = span_starts_with(line, SPAN("PROXY TCP6 "));
@@ -104,14 +104,15 @@ static void check_v2(const struct outcome *o, struct span bytes)
     assert(o->used == 16 + length && o->used <= PROXY_HEADER_BYTES_MAX);
     assert(b[12] == 0x20 || b[12] == 0x21);
     bool tells = b[12] == 0x21 && (b[13] == 0x11 || b[13] == 0x21);
-    assert((o->header.from.family != IP_NONE) == tells && (o->header.to.family != IP_NONE) == tells);
+    assert(o->header.is_local == (b[12] == 0x20));
+    assert((o->header.from.family != IP_UNKNOWN) == tells && (o->header.to.family != IP_UNKNOWN) == tells);
     assert(!tells || length >= (b[13] == 0x11 ? 12 : 36));
 }
 
 static void check_written_again(const struct proxy_header *h)
 {
     struct ip to = {.family = h->from.family};
-    if (h->to.family == h->from.family && h->from.family != IP_NONE)
+    if (h->to.family == h->from.family && h->from.family != IP_UNKNOWN)
         to = h->to;
     for (int version = 1; version <= 2; version++) {
         char *out = malloc(PROXY_HEADER_WRITTEN_MAX);

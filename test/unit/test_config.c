@@ -302,13 +302,23 @@ static void proxy_headers_need_somebody_who_is_trusted_to_send_them(void **state
     (void)state;
     static const struct mistake rows[] = {
         {WORKERS "[proxy]\nlisten = [::]:8080 proxy\n",
-         "f:4: [proxy] listen: [::]:8080 proxy: nobody is trusted to send a PROXY header; name the balancers in "
-         "[forward] trust\n"},
+         "f:4: [proxy] listen: [::]:8080 proxy: nobody who could connect there is trusted to send a PROXY header; name "
+         "the balancers in [forward] trust\n"},
+        {WORKERS "[proxy]\nlisten = unix:/x proxy\n[forward]\ntrust = 10.0.0.0/8\n",
+         "f:4: [proxy] listen: unix:/x proxy: nobody who could connect there is trusted to send a PROXY header; name "
+         "the balancers in [forward] trust\n"},
+        {WORKERS "[proxy]\nlisten = 1.2.3.4:80 proxy\n[forward]\ntrust = ::1 unix\n",
+         "f:4: [proxy] listen: 1.2.3.4:80 proxy: nobody who could connect there is trusted to send a PROXY header; "
+         "name "
+         "the balancers in [forward] trust\n"},
+        {WORKERS "[limits]\nbuffer = 2m\nmemory = 1m\n",
+         "f:5: [limits] memory: less than one buffer (2097152 bytes)\n"},
         {WORKERS "[forward]\ntrust = 10.0.0.7/8\n", "f:4: [forward] trust: \"10.0.0.7/8\": there are bits behind the "
                                                     "prefix\n"},
     };
     check_mistakes(rows, COUNT_OF(rows));
-    config_release(load_good(WORKERS "[proxy]\nlisten = [::]:8080 proxy\n[forward]\ntrust = unix\n"));
+    config_release(
+        load_good(WORKERS "[proxy]\nlisten = [::]:8080 proxy\nlisten = unix:/x proxy\n[forward]\ntrust = unix ::1\n"));
 }
 
 static void a_value_out_of_its_range_is_told_with_the_range(void **state)

@@ -79,7 +79,9 @@ static void chunks_are_undone_wherever_they_are_cut(void **state)
         {TEXT("5;\r\nhello\r\n0; x = \xff\r\n\r\n"), "hello", ""},
         {TEXT("5\r\nhello\r\n0\r\nA: b\r\nX-C:\td \r\nE:\r\n\r\n"), "hello", ""},
         {TEXT("0\r\nConnections: close\r\nConnectio: a\r\nX-Upgrade: b\r\nContent-Type: c\r\nUp: d\r\n\r\n"), "", ""},
-        {TEXT("0\r\nContent-Lengths-And-Many-Other-Things-In-A-Name: a\r\nTransfer_Encoding: b\r\n\r\n"), "", ""},
+        {TEXT("0\r\nContent-Lengths-And-Many-Other-Things-In-A-Name: a\r\nTransfer.Encoding: b\r\nX-Forwarded-For: "
+              "c\r\nForwarded: d\r\nX_Real_IP: e\r\n\r\n"),
+         "", ""},
     };
     FOR_EACH (row, rows) {
         struct span wire = span_of(rows[row_at].wire, rows[row_at].len);
@@ -238,6 +240,34 @@ static void what_is_no_payload_is_bounded(void **state)
     }
 }
 
+static void trailers_that_tell_of_a_client_are_refused_where_that_is_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool is_refused;
+    } rows[] = {
+        {"X-Forwarded-For", true}, {"x_forwarded_proto", true}, {"X-FORWARDED-", true},   {"Forwarded", true},
+        {"x_Real-IP", true},       {"X-Forwarded", false},      {"X-Forward-For", false}, {"Forwarded-For", false},
+        {"X-Real-IPs", false},     {"Real-IP", false},          {"X-Real", false},
+    };
+    FOR_EACH (row, rows) {
+        char wire[128];
+        int len = snprintf(wire, sizeof wire, "0\r\nA: b\r\n%s: c\r\n\r\n", rows[row_at].name);
+        for (int is_asked = 0; is_asked <= 1; is_asked++) {
+            struct http_body b;
+            size_t used;
+            struct span data;
+            http_body_init(&b, HTTP_CHUNKED, 0);
+            if (is_asked)
+                http_body_refuse_forwarded(&b);
+            enum parse verdict = http_body_next(&b, edge_copy_span(span_of(wire, (size_t)len)), &used, &data);
+            if (verdict != (is_asked && rows[row_at].is_refused ? PARSE_BAD : PARSE_OK))
+                fail_msg("%s: %d", rows[row_at].name, verdict);
+        }
+    }
+}
+
 static void a_length_is_counted_off(void **state)
 {
     (void)state;
@@ -295,6 +325,7 @@ int main(void)
         cmocka_unit_test(a_nul_is_no_chunk_syntax),
         cmocka_unit_test(the_largest_chunk_is_2_to_the_63_less_1),
         cmocka_unit_test(what_is_no_payload_is_bounded),
+        cmocka_unit_test(trailers_that_tell_of_a_client_are_refused_where_that_is_asked_for),
         cmocka_unit_test(a_length_is_counted_off),
         cmocka_unit_test(without_a_body_nothing_is_taken),
         cmocka_unit_test(until_the_close_everything_is_payload),

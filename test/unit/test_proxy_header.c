@@ -67,6 +67,8 @@ static void check_good(const struct good_row *rows, size_t count)
         assert_string_equal(ip_text(&o.header.from, from), rows[i].from);
         assert_string_equal(ip_text(&o.header.to, to), rows[i].to);
         assert_int_equal(o.used, rows[i].bytes.len - rows[i].behind);
+        bool is_local = rows[i].bytes.ptr[0] == '\r' && rows[i].bytes.ptr[12] == 0x20;
+        assert_int_equal(o.header.is_local, is_local);
     }
 }
 
@@ -106,12 +108,12 @@ static void a_line_of_an_unknown_client_tells_none_whatever_else_it_says(void **
 {
     (void)state;
     static const struct good_row rows[] = {
-        {TEXT("PROXY UNKNOWN\r\n"), "unix", "unix", 0},
-        {TEXT("PROXY UNKNOWN\r\nPROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"), "unix", "unix", 36},
-        {TEXT("PROXY UNKNOWN \r\n"), "unix", "unix", 0},
-        {TEXT("PROXY UNKNOWN 192.0.2.1 192.0.2.2 51312 443\r\n"), "unix", "unix", 0},
-        {TEXT("PROXY UNKNOWN ffff::1 ffff::2 99999 x  y \r\r\n"), "unix", "unix", 0},
-        {TEXT("PROXY UNKNOWN \0\xff\t\r\n"), "unix", "unix", 0},
+        {TEXT("PROXY UNKNOWN\r\n"), "unknown", "unknown", 0},
+        {TEXT("PROXY UNKNOWN\r\nPROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"), "unknown", "unknown", 36},
+        {TEXT("PROXY UNKNOWN \r\n"), "unknown", "unknown", 0},
+        {TEXT("PROXY UNKNOWN 192.0.2.1 192.0.2.2 51312 443\r\n"), "unknown", "unknown", 0},
+        {TEXT("PROXY UNKNOWN ffff::1 ffff::2 99999 x  y \r\r\n"), "unknown", "unknown", 0},
+        {TEXT("PROXY UNKNOWN \0\xff\t\r\n"), "unknown", "unknown", 0},
     };
     check_good(rows, COUNT_OF(rows));
 }
@@ -233,26 +235,51 @@ static void a_binary_header_tells_both_ends(void **state)
 #define X54  X9 X9 X9 X9 X9 X9
 #define U216 X54 X54 X54 X54
 
+static void a_note_says_whether_the_client_spoke_tls(void **state)
+{
+    (void)state;
+    static const struct {
+        struct span bytes;
+        bool was_tls;
+    } rows[] = {
+        {TEXT(SIGNATURE "\x21\x11\0\x0c" V4_ENDS), false},
+        {TEXT(SIGNATURE "\x21\x11\0\x14" V4_ENDS "\x20\0\5\1\0\0\0\0"), true},
+        {TEXT(SIGNATURE "\x21\x11\0\x14" V4_ENDS "\x20\0\5\6\0\0\0\0"), false},
+        {TEXT(SIGNATURE "\x21\x11\0\x18" V4_ENDS "\x04\0\1x\x20\0\5\7\0\0\0\0"), true},
+        {TEXT(SIGNATURE "\x21\x21\0\x2c" V6_FROM V6_TO PORTS "\x20\0\5\1\0\0\0\0"), true},
+        {TEXT(SIGNATURE "\x21\x11\0\x0f" V4_ENDS "\x20\0\0"), false},
+        {TEXT(SIGNATURE "\x21\x11\0\x10" V4_ENDS "\x20\0\2\1"), false}, /* longer than the header */
+        {TEXT(SIGNATURE "\x21\x11\0\x0e" V4_ENDS "\x20\0"), false},
+        {TEXT(SIGNATURE "\x20\x11\0\x14" V4_ENDS "\x20\0\5\1\0\0\0\0"), false},
+    };
+    FOR_EACH (row, rows) {
+        struct outcome o = parse_every_way(rows[row_at].bytes);
+        assert_int_equal(o.verdict, PARSE_OK);
+        if (o.header.was_tls != rows[row_at].was_tls)
+            fail_msg("row %zu", row_at);
+    }
+}
+
 static void a_binary_header_without_a_client_that_connected_by_tcp_tells_none(void **state)
 {
     (void)state;
     static const struct good_row rows[] = {
         /* LOCAL: a health check of the balancer itself, whatever family it names */
-        {TEXT(SIGNATURE "\x20\0\0\0"), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x20\0\0\0GET"), "unix", "unix", 3},
-        {TEXT(SIGNATURE "\x20\x11\0\x0c" V4_ENDS), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x20\x11\0\0"), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x20\xff\0\x06" TLV "x"), "unix", "unix", 1},
+        {TEXT(SIGNATURE "\x20\0\0\0"), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x20\0\0\0GET"), "unknown", "unknown", 3},
+        {TEXT(SIGNATURE "\x20\x11\0\x0c" V4_ENDS), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x20\x11\0\0"), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x20\xff\0\x06" TLV "x"), "unknown", "unknown", 1},
         /* PROXY of what is no address here: UNSPEC, UDP, unix sockets */
-        {TEXT(SIGNATURE "\x21\0\0\0"), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x21\0\0\x06" TLV), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x21\x10\0\x0c" V4_ENDS), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x21\x01\0\x0c" V4_ENDS), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x21\x12\0\x0c" V4_ENDS), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x21\x22\0\x24" V6_FROM V6_TO PORTS), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x21\x31\0\xd8" U216), "unix", "unix", 0},
-        {TEXT(SIGNATURE "\x21\x31\0\xd8" U216 "x"), "unix", "unix", 1},
-        {TEXT(SIGNATURE "\x21\x32\0\xd8" U216), "unix", "unix", 0},
+        {TEXT(SIGNATURE "\x21\0\0\0"), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x21\0\0\x06" TLV), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x21\x10\0\x0c" V4_ENDS), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x21\x01\0\x0c" V4_ENDS), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x21\x12\0\x0c" V4_ENDS), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x21\x22\0\x24" V6_FROM V6_TO PORTS), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x21\x31\0\xd8" U216), "unknown", "unknown", 0},
+        {TEXT(SIGNATURE "\x21\x31\0\xd8" U216 "x"), "unknown", "unknown", 1},
+        {TEXT(SIGNATURE "\x21\x32\0\xd8" U216), "unknown", "unknown", 0},
     };
     check_good(rows, COUNT_OF(rows));
 }
@@ -340,14 +367,14 @@ static void nothing_yet_may_still_become_a_header(void **state)
     size_t used;
     assert_int_equal(proxy_header_parse(span_of(NULL, 0), &h, &used), PARSE_MORE);
     assert_int_equal(used, 0);
-    assert_int_equal(h.from.family, IP_NONE);
+    assert_int_equal(h.from.family, IP_UNKNOWN);
 }
 
 /* ---- writing ---- */
 
 static struct ip ip(const char *text)
 {
-    struct ip a = {.family = IP_NONE};
+    struct ip a = {.family = IP_UNKNOWN};
     if (*text && !ip_parse(edge_copy(text), &a))
         fail_msg("%s", text);
     return a;
@@ -357,7 +384,7 @@ static struct ip ip(const char *text)
 static struct span write_header(int version, const char *from, const char *to)
 {
     static char blank[PROXY_HEADER_WRITTEN_MAX], written[PROXY_HEADER_WRITTEN_MAX];
-    struct proxy_header h = {ip(from), ip(to)};
+    struct proxy_header h = {.from = ip(from), .to = ip(to)};
     struct span room = edge_copy_span(span_of(blank, sizeof blank));
     size_t n = proxy_header_write(version, &h, (char *)room.ptr);
     assert_true(n <= PROXY_HEADER_WRITTEN_MAX);
@@ -435,6 +462,7 @@ int main(void)
         cmocka_unit_test(a_line_that_says_it_in_another_way_is_refused),
         cmocka_unit_test(a_line_has_at_most_107_bytes),
         cmocka_unit_test(a_binary_header_tells_both_ends),
+        cmocka_unit_test(a_note_says_whether_the_client_spoke_tls),
         cmocka_unit_test(a_binary_header_without_a_client_that_connected_by_tcp_tells_none),
         cmocka_unit_test(a_binary_header_that_no_sender_may_write_is_refused),
         cmocka_unit_test(the_longest_binary_header_fits_the_ceiling),

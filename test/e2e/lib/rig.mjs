@@ -55,7 +55,7 @@ class Rig {
         const body = await up.read(request.text.length - head.length);
         if (head + body !== request.text) this.#wrong.push(`${id} got another body of request ${number}`);
         if (++request.arrivals > (request.is_safe ? 2 : 1)) this.#wrong.push(`request ${number} came ${request.arrivals} times`);
-        if (request.home && request.home !== id) this.#wrong.push(`request ${number} of a session at ${request.home} came to ${id}`);
+        if (request.home && request.home !== id) this.#wrong.push(`request ${number} of a session at ${request.home} came to ${id}: ${JSON.stringify(request.text.slice(0, 200))}`);
         await request.answer({ id, number, up, text: request.text, say: (...pieces) => this.#say(request, up, pieces), owes: (text) => request.sent.push(text) });
       }
     };
