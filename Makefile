@@ -64,7 +64,7 @@ LOOP_OBJ  := $(filter-out $(B)/proxy/main.o,$(SHELL_OBJ))
 UNIT := $(UNIT_SRC:test/unit/%.c=$(B)/unit/%)
 LOOP := $(LOOP_SRC:test/loop/%.c=$(B)/loop/%)
 FUZZ := $(FUZZ_SRC:test/fuzz/%.c=$(B)/%)
-FUZZ_WRAPS := clock_ms clock_boot_s deadline_init deadline_fini stream_note stream_start
+FUZZ_WRAPS := clock_ms clock_boot_s deadline_init deadline_fini stream_note stream_start addresses_enter
 
 # ---- building --------------------------------------------------------------------------------------------------------
 

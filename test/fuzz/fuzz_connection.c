@@ -2,34 +2,42 @@
  * Whole connections: bytes and ends from both sides through the real loop. An input is a little play:
  *
  *   first byte   the stage, by its lowest bits: 1 clients on TCP (else unix sockets), 2 the worker on TCP, 4 another
- *                worker that is not there, 8 small kernel buffers (unix), 16 peers reset at the end (else they close)
- *   then         steps, each ended by the byte 0xfe: a letter and what it needs
+ *                worker that is not there, 8 small kernel buffers (unix), 16 peers reset at the end (else they close),
+ *                32 a byte with settings follows
+ *   settings     1 clients come from trusted peers (who else is trusted, is never there), 2 to a `proxy` listener, 4
+ * and 8 what forwarded_for says, 16 and 32 the version of proxy_protocol, 64 one connection and one handshake a second
+ * per address, 128 little memory then         steps, each ended by the byte 0xfe: a letter and what it needs
  *
  *   c BYTES, w BYTES   the client, the worker sends       C N, W N   it sends N bytes of a pattern
  *   f, v               the client, the worker sends FIN   r, x       it resets
  *   n, m               the client, the worker stops reading, or goes on
- *   o                  another client comes (at most two), or the other one goes on
+ *   o                  another client comes (at most two; four, when they are
+ *                      limited), or the next one goes on
  *   p                  the worker's other connections have their turn
  *   t N                N milliseconds pass                s N        so do N seconds, each with its sweep
  *   d                  siolb begins to drain
  *
  * After a step the loop turns until nothing moves, unless a '+' stands before the letter.
  *
- * What has to be true: nothing crashes or leaks; the loop comes to rest; what a worker reads are requests of clients as
- * they were sent, each whole but for the last one, and nothing behind one that is refused (the model is all that a
- * client sent, parsed in one go); what a client reads are pieces of what workers sent, or siolb's own replies; and once
- * all peers have gone and time has passed, no connection, buffer or descriptor is left.
+ * What has to be true: nothing crashes or leaks; the loop comes to rest, with no more in its buffers than the settings
+ * allow; what a worker reads are requests of clients as they were sent, each whole but for the last one, and nothing
+ * behind one that is refused (the model is all that a client sent, parsed in one go); but for the lines and the header
+ * about the client that the settings ask for, in which nothing comes from a client that is not trusted; what a client
+ * reads are pieces of what workers sent, or siolb's own replies; and once all peers have gone and time has passed, no
+ * connection, buffer or descriptor is left, and no address counts any more.
  */
 #include "../../proxy/core/cors.h"
 #include "../../proxy/core/http_byte.h"
 #include "../../proxy/core/http_reply.h"
+#include "../../proxy/core/proxy_header.h"
 #include "../loop/loop.h"
 
 #include <sys/un.h>
 #include <time.h>
 
 #define STEP_END          '\xfe'
-#define CLIENTS           2
+#define CLIENTS           4
+#define CLIENTS_UNLIMITED 2
 #define UPSTREAMS         8
 #define REQUESTS_MAX      64
 #define FILL_MAX          40000u
@@ -43,8 +51,11 @@
 #define LONG_MS           (25u * 3600 * 1000)
 #define BUFFER_BYTES      8192u /* limits.buffer */
 #define HEAD_BYTES_MAX    4096u /* limits.head_size */
+#define MEMORY_MAX        4000u /* limits.memory, when it is little */
+#define ENTERED_MAX       512
 
-enum { CLIENT_TCP = 1, WORKER_TCP = 2, OTHER_ABSENT = 4, SMALL_BUFFERS = 8, END_RESETS = 16 };
+enum { CLIENT_TCP = 1, WORKER_TCP = 2, OTHER_ABSENT = 4, SMALL_BUFFERS = 8, END_RESETS = 16, HAS_SETTINGS = 32 };
+enum { TRUSTED = 1, TAKES_PROXY = 2, FORWARD_AT = 4, PROTOCOL_AT = 16, LIMITED = 64, LITTLE_MEMORY = 128 };
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
@@ -77,6 +88,8 @@ void __real_deadline_fini(struct deadline *d);
 void __real_stream_note(struct stream *s, short what);
 bool __wrap_stream_start(struct stream *s, struct event_base *base, int fd, event_callback_fn on_event, void *arg);
 bool __real_stream_start(struct stream *s, struct event_base *base, int fd, event_callback_fn on_event, void *arg);
+uint32_t __wrap_addresses_enter(struct addresses *t, const struct ip *a);
+uint32_t __real_addresses_enter(struct addresses *t, const struct ip *a);
 
 uint64_t __wrap_clock_ms(void)
 {
@@ -150,6 +163,37 @@ static bool may_use_tcp(void)
     return true;
 }
 
+/* --- addresses: all that were ever counted in a play --- */
+
+static struct ip entered[ENTERED_MAX];
+static size_t entered_count;
+
+static void remember(const struct ip *a)
+{
+    for (size_t i = 0; i < entered_count; i++)
+        if (ip_equal(&entered[i], a))
+            return;
+    CHECK(entered_count < ENTERED_MAX);
+    entered[entered_count++] = *a;
+}
+
+uint32_t __wrap_addresses_enter(struct addresses *t, const struct ip *a)
+{
+    uint32_t connections = __real_addresses_enter(t, a);
+    if (connections)
+        remember(a);
+    return connections;
+}
+
+/* Whoever comes now is the first one. */
+static void check_no_address_counts(struct addresses *t)
+{
+    for (size_t i = 0; i < entered_count; i++) {
+        CHECK(__real_addresses_enter(t, &entered[i]) == 1);
+        addresses_leave(t, &entered[i]);
+    }
+}
+
 /* --- the stage --- */
 
 /* What went one way on one connection. */
@@ -163,13 +207,14 @@ struct peer {
     bool is_there;
     bool has_ended; /* has sent its FIN */
     bool reads;
+    struct ip address, our_end; /* of a client, as its connection comes in */
     struct flow sent, got;
 };
 
 struct play {
     struct loop *loop;
     int listener; /* the worker's */
-    unsigned flags;
+    unsigned flags, settings;
     struct peer client[CLIENTS];
     struct peer upstream[UPSTREAMS];
     unsigned clients, upstreams, current_client, current_upstream;
@@ -197,6 +242,35 @@ static void remove_folder(void)
     rmdir(folder);
 }
 
+/* Those who are trusted: two who are never there, then all peers that are. */
+static struct ip_network trust[] = {
+    {{.family = IP_V4, .bytes = {10}}, 8},
+    {{.family = IP_V6, .bytes = {0xfd}}, 8},
+    {{.family = IP_V4, .bytes = {127}}, 8},
+    {{.family = IP_NONE}, 0},
+};
+
+/* As on_shed() of server.c. */
+static void on_shed(evutil_socket_t fd, short what, void *arg)
+{
+    struct ctx *ctx = arg;
+    struct shed shed = {0};
+    uint64_t held = ctx_buffered(ctx), wanted = ctx->memory_max - ctx->memory_max / 8;
+    (void)fd;
+    (void)what;
+    CHECK(++callbacks < CALLBACKS_MAX);
+    if (held <= ctx->memory_max)
+        return;
+    conn_weigh_all(ctx, &shed);
+    tunnel_weigh_all(ctx, &shed);
+    uint64_t excess = held - wanted, bytes_min = shed_bytes_min(&shed, excess), above = shed_bytes_above(bytes_min);
+    tunnel_shed(ctx, above, &excess);
+    conn_shed(ctx, above, &excess);
+    tunnel_shed(ctx, bytes_min, &excess);
+    conn_shed(ctx, bytes_min, &excess);
+    CHECK(ctx_buffered(ctx) <= wanted);
+}
+
 static struct loop *stage_new(unsigned flags, uint16_t port)
 {
     char tcp[64], near[80], absent[80];
@@ -208,7 +282,9 @@ static struct loop *stage_new(unsigned flags, uint16_t port)
     l->ctx.log.level = -1;
     l->ctx.config->buffer_bytes = BUFFER_BYTES;
     l->ctx.config->head_bytes = HEAD_BYTES_MAX;
+    l->ctx.config->trust = trust;
     l->ctx.read_bytes = BUFFER_BYTES;
+    event_assign(&l->ctx.shed, l->ctx.base, -1, 0, on_shed, &l->ctx);
     return l;
 }
 
@@ -318,7 +394,8 @@ static bool peers_listen(struct play *p)
 /* Until nothing moves any more. */
 static void settle(struct play *p)
 {
-    struct event_base *base = p->loop->ctx.base;
+    const struct ctx *ctx = &p->loop->ctx;
+    struct event_base *base = ctx->base;
     unsigned before;
     bool moved;
     callbacks = 0;
@@ -327,6 +404,7 @@ static void settle(struct play *p)
         event_base_loop(base, EVLOOP_NONBLOCK);
         moved = peers_listen(p);
     } while (moved || callbacks != before || event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE));
+    CHECK(!ctx->memory_max || ctx_buffered(ctx) <= ctx->memory_max);
 }
 
 static void let_time_pass(struct play *p, uint64_t ms)
@@ -357,8 +435,8 @@ static void sweep(struct play *p)
 static void another_client(struct play *p)
 {
     int ours, theirs;
-    if (p->clients == CLIENTS) {
-        p->current_client = (p->current_client + 1) % CLIENTS;
+    if (p->clients == (p->settings & LIMITED ? CLIENTS : CLIENTS_UNLIMITED)) {
+        p->current_client = (p->current_client + 1) % p->clients;
         return;
     }
     struct sockaddr_in from = {.sin_family = AF_UNIX};
@@ -372,9 +450,11 @@ static void another_client(struct play *p)
         unix_pair(&ours, &theirs);
     }
     make_small(theirs);
-    p->current_client = p->clients;
-    peer_begin(&p->client[p->clients++], theirs);
-    CHECK(conn_start(&p->loop->ctx, ours, (struct sockaddr *)&from, false));
+    p->current_client = p->clients++;
+    struct peer *client = &p->client[p->current_client];
+    peer_begin(client, theirs);
+    client->address = client->our_end = address_ip((struct sockaddr *)&from);
+    CHECK(conn_start(&p->loop->ctx, ours, (struct sockaddr *)&from, p->settings & TAKES_PROXY));
 }
 
 static size_t number_in(struct span s, size_t most)
@@ -463,8 +543,9 @@ static void play_all(struct play *p, struct span script)
 /* --- what a worker may read --- */
 
 struct request {
-    struct span bytes; /* as far as it is good */
-    struct span rest;  /* all that its client sent from its first byte on */
+    struct flow head; /* as a worker gets it, with what goes before it */
+    struct span body; /* as far as it is good */
+    struct span rest; /* all that its client sent behind the head */
     bool is_whole;
     bool may_switch;
 };
@@ -472,7 +553,103 @@ struct request {
 struct requests {
     struct request all[CLIENTS * REQUESTS_MAX];
     size_t count;
+    bool is_one_each; /* no connection to a worker has more than one */
 };
+
+/* Who sends requests, and where they begin. */
+struct sender {
+    const struct config *config;
+    struct ip address, our_end;
+    bool is_trusted;
+    struct span said;
+};
+
+/* False: there is no such sender; what it said first is no PROXY header. */
+static bool find_sender(const struct play *p, const struct peer *client, struct sender *out)
+{
+    const struct config *cfg = p->loop->ctx.config;
+    struct proxy_header header;
+    size_t used;
+    *out = (struct sender){.config = cfg, .address = client->address, .our_end = client->our_end};
+    out->said = flow_span(&client->sent);
+    if (p->settings & TAKES_PROXY && p->settings & TRUSTED) {
+        if (proxy_header_parse(out->said, &header, &used) != PARSE_OK)
+            return false;
+        out->said = span_skip(out->said, used);
+        if (header.from.family != IP_NONE) {
+            out->address = header.from;
+            out->our_end = header.to;
+        }
+    }
+    out->is_trusted = ip_is_in(&out->address, cfg->trust, cfg->trust_count);
+    return true;
+}
+
+/* Names of fields that tell where a request comes from, as WSGI knows them. */
+static bool tells_origin(struct span name)
+{
+    static const char family[] = "x-forwarded-";
+    char folded[sizeof(family)] = "";
+    for (size_t i = 0; i < name.len && i < sizeof(family) - 1; i++)
+        folded[i] = name.ptr[i] == '_' ? '-' : ascii_lower(name.ptr[i]);
+    return strcmp(folded, family) == 0 || (name.len == 9 && strcmp(folded, "forwarded") == 0) ||
+           (name.len == 9 && strcmp(folded, "x-real-ip") == 0);
+}
+
+/* What tells of the origin of a request is ours, each line once. */
+static void check_no_word_of_the_client(const struct forward *f, struct span head)
+{
+    char text[IP_TEXT_BYTES];
+    struct {
+        struct span name, value;
+    } ours[] = {
+        {SPAN("X-Forwarded-For"), span_from_str(ip_host_text(&f->peer, text))},
+        {SPAN("X-Forwarded-Proto"), f->proto},
+        {SPAN("X-Forwarded-Host"), f->host},
+    };
+    struct span name, value;
+    uint32_t at = 0;
+    while (http_field_next(head, &at, &name, &value)) {
+        size_t i = 0;
+        if (!tells_origin(name))
+            continue;
+        while (i < COUNT_OF(ours) && !span_equal(ours[i].name, name))
+            i++;
+        if (i == COUNT_OF(ours) || !span_equal(ours[i].value, value))
+            show("a worker is told by a client where it comes from", head);
+        ours[i].name = SPAN("");
+    }
+}
+
+static void write_forwarded(const struct sender *s, struct ip believed, struct span head, struct span host,
+                            struct flow *out)
+{
+    struct forward f = {
+        (enum forward_mode)s->config->forwarded_for, s->is_trusted, s->address, believed, host, SPAN("http")};
+    char *text = malloc(head.len + forward_bytes_max(&f));
+    CHECK(text);
+    size_t len = forward_write(&f, head, text);
+    if (f.mode == FORWARD_REPLACE && !f.peer_is_trusted)
+        check_no_word_of_the_client(&f, span_of(text, len));
+    flow_add(out, text, len);
+    free(text);
+}
+
+/* The head as a worker gets it. */
+static void write_head(const struct sender *s, struct span head, struct span host, struct flow *out)
+{
+    const struct config *cfg = s->config;
+    struct ip believed = s->is_trusted ? forward_believe(head, &s->address, cfg->trust, cfg->trust_count) : s->address;
+    if (cfg->proxy_protocol) {
+        char header[PROXY_HEADER_WRITTEN_MAX];
+        flow_add(out, header,
+                 proxy_header_write(cfg->proxy_protocol, &(struct proxy_header){believed, s->our_end}, header));
+    }
+    if (cfg->forwarded_for == FORWARD_OFF)
+        flow_add(out, head.ptr, head.len);
+    else
+        write_forwarded(s, believed, head, host, out);
+}
 
 static bool asks_for_upgrade(const struct http_head *h)
 {
@@ -480,40 +657,43 @@ static bool asks_for_upgrade(const struct http_head *h)
 }
 
 /* The request that begins at *at; false: there is none that may reach a worker. */
-static bool next_request(struct span sent, size_t *at, struct request *out, bool *is_last)
+static bool next_request(const struct sender *s, size_t *at, struct request *out, bool *is_last)
 {
     struct http_head head;
     struct http_body body;
     enum reason why;
+    struct span from = span_skip(s->said, *at);
     http_head_init(&head);
-    if (http_request_parse(&head, span_skip(sent, *at), HEAD_BYTES_MAX, &why) != PARSE_OK)
+    if (http_request_parse(&head, from, HEAD_BYTES_MAX, &why) != PARSE_OK)
         return false;
-    size_t start = *at + head.start, end = *at + head.end;
+    size_t end = head.end;
     enum parse result = PARSE_MORE;
     http_body_init(&body, (enum http_framing)head.framing, head.length);
-    while (end < sent.len && !http_body_is_done(&body) && result == PARSE_MORE) {
+    while (end < from.len && !http_body_is_done(&body) && result == PARSE_MORE) {
         size_t used;
         struct span data;
-        result = http_body_next(&body, span_skip(sent, end), &used, &data);
+        result = http_body_next(&body, span_skip(from, end), &used, &data);
         end += used;
     }
-    *out = (struct request){span_of(sent.ptr + start, end - start), span_skip(sent, start), http_body_is_done(&body),
-                            asks_for_upgrade(&head)};
+    struct span rest = span_skip(from, head.end);
+    *out = (struct request){
+        {0}, span_of(rest.ptr, end - head.end), rest, http_body_is_done(&body), asks_for_upgrade(&head)};
+    write_head(s, span_of(from.ptr + head.start, head.end - head.start), span_in(from, head.host), &out->head);
     *is_last = !out->is_whole || !http_head_is_persistent(&head);
-    *at = end;
+    *at += end;
     return true;
 }
 
-static void find_requests(struct requests *all, struct span sent)
+static void find_requests(struct requests *all, const struct sender *s)
 {
     size_t at = 0;
     bool is_last = false;
     for (int n = 0; n < REQUESTS_MAX && !is_last; n++) {
-        if (!next_request(sent, &at, &all->all[all->count], &is_last))
+        if (!next_request(s, &at, &all->all[all->count], &is_last))
             return;
         all->count++;
     }
-    CHECK(is_last || at <= sent.len);
+    CHECK(is_last || at <= s->said.len);
 }
 
 static size_t common_length(struct span a, struct span b)
@@ -531,10 +711,17 @@ static bool is_made_of_requests(const struct requests *all, struct span got)
         return true;
     for (size_t i = 0; i < all->count; i++) {
         const struct request *q = &all->all[i];
-        size_t common = common_length(got, q->bytes);
-        if (common == got.len || (q->may_switch && common_length(got, q->rest) == got.len))
+        size_t head = common_length(got, flow_span(&q->head));
+        if (head == got.len)
             return true;
-        if (common == q->bytes.len && q->is_whole && is_made_of_requests(all, span_skip(got, common)))
+        if (head < q->head.len)
+            continue;
+        struct span behind = span_skip(got, head);
+        size_t body = common_length(behind, q->body);
+        if (body == behind.len || (q->may_switch && common_length(behind, q->rest) == behind.len))
+            return true;
+        bool may_follow = body == q->body.len && q->is_whole && !all->is_one_each;
+        if (may_follow && is_made_of_requests(all, span_skip(behind, body)))
             return true;
     }
     return false;
@@ -543,12 +730,17 @@ static bool is_made_of_requests(const struct requests *all, struct span got)
 static void check_workers_got(const struct play *p)
 {
     static struct requests all;
+    struct sender sender;
     all.count = 0;
+    all.is_one_each = p->loop->ctx.config->proxy_protocol;
     for (unsigned i = 0; i < p->clients; i++)
-        find_requests(&all, flow_span(&p->client[i].sent));
+        if (find_sender(p, &p->client[i], &sender))
+            find_requests(&all, &sender);
     for (unsigned i = 0; i < p->upstreams; i++)
         if (!is_made_of_requests(&all, flow_span(&p->upstream[i].got)))
             show("a worker got what no client sent like that", flow_span(&p->upstream[i].got));
+    for (size_t i = 0; i < all.count; i++)
+        free(all.all[i].head.bytes);
 }
 
 /* --- what a client may read --- */
@@ -697,6 +889,24 @@ static void check_nothing_is_left(const struct play *p)
     }
     for (int i = 0; i < DEADLINES_MAX; i++)
         CHECK(!deadlines[i]);
+    check_no_address_counts(ctx->addresses);
+}
+
+static void set_settings(struct ctx *ctx, unsigned settings)
+{
+    static const int forward[] = {FORWARD_OFF, FORWARD_APPEND, FORWARD_REPLACE, FORWARD_REPLACE};
+    static const int protocol[] = {0, 1, 2, 0};
+    static const uint64_t key[2] = {1, 2};
+    struct config *cfg = ctx->config;
+    cfg->trust_count = settings & TRUSTED ? COUNT_OF(trust) : 2;
+    cfg->forwarded_for = forward[settings / FORWARD_AT % 4];
+    cfg->proxy_protocol = protocol[settings / PROTOCOL_AT % 4];
+    cfg->per_address = cfg->handshakes_per_address = settings & LIMITED ? 1 : 0;
+    ctx->memory_max = settings & LITTLE_MEMORY ? MEMORY_MAX : 0;
+    addresses_free(ctx->addresses);
+    ctx->addresses = settings & LIMITED ? addresses_new(CLIENTS, key) : NULL;
+    CHECK(ctx->addresses || !(settings & LIMITED));
+    entered_count = 0;
 }
 
 /* What a play may leave in a loop that is used again. */
@@ -747,18 +957,20 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 2 || (data[0] & (CLIENT_TCP | WORKER_TCP) && !may_use_tcp()))
+    if (size < 3 || (data[0] & (CLIENT_TCP | WORKER_TCP) && !may_use_tcp()))
         return 0;
-    struct play p = {.flags = data[0]};
+    struct play p = {.flags = data[0], .settings = data[0] & HAS_SETTINGS ? data[1] : 0};
+    struct span script = span_skip(span_of((const char *)data, size), p.flags & HAS_SETTINGS ? 2 : 1);
     p.loop = stages[(p.flags & (WORKER_TCP | OTHER_ABSENT)) / WORKER_TCP];
     p.listener = p.flags & WORKER_TCP ? tcp_listener : unix_listener;
     for (unsigned i = 0; i < UPSTREAMS; i++)
         p.upstream[i].fd = -1;
     is_small = p.flags & SMALL_BUFFERS;
     reset_loop(p.loop);
+    set_settings(&p.loop->ctx, p.settings);
     unsigned descriptors = open_descriptors();
     another_client(&p);
-    play_all(&p, span_of((const char *)data + 1, size - 1));
+    play_all(&p, script);
     everybody_leaves(&p);
     if (p.flags & (CLIENT_TCP | WORKER_TCP))
         wait_for_kernel(&p);
