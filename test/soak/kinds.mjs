@@ -1,8 +1,8 @@
 /*
  * kinds - every kind of client, as one life each: it comes, talks, and goes, politely or not.
  *
- * A kind is called with { part, lb, next, shared, knows } and throws when something is not as it should be. `knows(id)`:
- * the worker that has its session.
+ * A kind is called with { part, lb, next, shared, knows } and throws when something is not as it should be: Disconnected,
+ * Lost or Refused where the fleet's trouble may have done that (excuses.mjs). `knows(id)`: the worker that has its session.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -11,11 +11,12 @@ import http from "node:http";
 import { io } from "socket.io-client";
 import WebSocket from "ws";
 
-import { connect, POLLING, UPGRADING, WEBSOCKET } from "../e2e/lib/clients.mjs";
+import { connect, Disconnected, faultOf, POLLING, UPGRADING, WEBSOCKET } from "../e2e/lib/clients.mjs";
 import { defer, within } from "../e2e/lib/defer.mjs";
-import { agent, request } from "../e2e/lib/http.mjs";
+import { agent, Lost, ok, Refused, request } from "../e2e/lib/http.mjs";
 import { poll } from "../e2e/lib/polling.mjs";
 import { get, HANDSHAKE, post, rawClient, UPGRADE } from "../e2e/lib/scripted.mjs";
+import { isLoss } from "./excuses.mjs";
 
 const WAIT_MS = 60_000;
 const WORKER_ID = /^w\d+\.\d+$/;
@@ -30,7 +31,7 @@ function vanish(client, own) {
 
 /** `act`, or an error as soon as the client has lost its connection, which it need not notice by itself. */
 function whileConnected(client, act) {
-  const lost = new Promise((_, reject) => client.socket.once("disconnect", (why) => reject(new Error(`disconnected: ${why}`))));
+  const lost = new Promise((_, reject) => client.socket.once("disconnect", (why) => reject(new Disconnected(client, why))));
   const acts = act();
   acts.catch(() => {});
   lost.catch(() => {});
@@ -77,6 +78,14 @@ async function reconnecting({ part, lb, next }) {
   const transports = [POLLING, UPGRADING, WEBSOCKET][next(3)];
   const socket = io(lb.url, { ...transports, agent: agent(part), forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 500, timeout: WAIT_MS });
   defer(part, () => socket.close());
+  let odd; /* an end that no trouble explains, which it would come back from in silence */
+  const onLoss = (why, error) => {
+    const fault = error instanceof Error ? faultOf(error) : null;
+    const loss = new Disconnected({ fault }, why);
+    if (!isLoss(loss)) odd ??= new Error(`${loss.message}, ${fault?.status ?? fault}`, { cause: error });
+  };
+  socket.on("disconnect", onLoss);
+  socket.on("connect_error", (error) => onLoss(error.message, error));
   for (let asks = 20 + next(100); asks > 0; asks--) {
     if (!socket.connected) await within(WAIT_MS, "a client to come back", once(socket, "connect"));
     const answer = socket.timeout(WAIT_MS).emitWithAck("take", "y".repeat(asks));
@@ -84,6 +93,7 @@ async function reconnecting({ part, lb, next }) {
       if (socket.connected) throw error; /* else its connection went, and this one comes back */
     });
     if (bytes !== undefined) assert.equal(bytes, asks);
+    if (odd) throw odd;
     await pause(next(100));
   }
 }
@@ -95,13 +105,14 @@ async function rawWebsocket({ part, lb, next, knows }) {
   let wake = () => {};
   ws.on("message", (data) => packets.push(String(data)) && wake());
   ws.on("close", () => packets.push(null) && wake());
-  ws.on("error", () => {});
+  let cause;
+  ws.on("error", (error) => (cause ??= error));
   defer(part, () => ws.terminate());
   const packet = async () => {
     for (;;) {
       while (packets.length === 0) await new Promise((resolve) => (wake = resolve));
       const got = packets.shift();
-      if (got === null) throw new Error("the websocket closed");
+      if (got === null) throw new Lost("the websocket closed", { cause });
       if (got !== "2") return got;
       ws.send("3");
     }
@@ -123,8 +134,7 @@ async function rawWebsocket({ part, lb, next, knows }) {
 
 async function plain({ lb, next, shared }) {
   for (let n = 1 + next(10); n > 0; n--) {
-    const { status, text } = await request(`${lb.url}/whoami`, { agent: shared });
-    assert.equal(status, 200);
+    const { text } = ok(await request(`${lb.url}/whoami`, { agent: shared }));
     assert.match(text, WORKER_ID);
   }
 }
@@ -134,27 +144,46 @@ async function pipelined({ part, lb, next }) {
   const count = 2 + next(10);
   await client.send(get("/whoami").repeat(count));
   if (next(4) === 0) return client.reset();
-  for (let n = 0; n < count; n++) {
-    const head = await client.head(WAIT_MS);
-    assert.match(head, /^HTTP\/1\.1 200 /);
-    assert.match(head, /\r\nTransfer-Encoding: chunked\r\n|\r\nContent-Length: \d+\r\n/);
-    const length = Number(/\r\nContent-Length: (\d+)/.exec(head)?.[1] ?? parseInt(await sizeLine(client), 16) + 7);
-    await client.read(length);
-  }
+  for (let n = 0; n < count; n++) await whoami(client);
   return next(2) ? client.fin() : client.reset();
 }
 
-/** The size of the one chunk that Node sends for a short answer. */
-async function sizeLine(client) {
-  let line = "";
-  while (!line.endsWith("\r\n")) line += await client.read(1);
-  return line;
+/** One answer to GET /whoami, in the one chunk that Node makes of it. */
+async function whoami(client) {
+  const head = await due(client, () => client.head(WAIT_MS), (text) => text === "");
+  const length = Number(/\r\nContent-Length: (\d+)\r\n/.exec(head)?.[1]);
+  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1]);
+  if (status !== 200) throw new Refused({ status, text: await due(client, () => client.read(length || 0), () => true) });
+  assert.match(head, /\r\nTransfer-Encoding: chunked\r\n/);
+  const size = await due(client, () => line(client), (text) => text === "");
+  assert.match(size, /^[1-9a-f]\r\n$/);
+  const rest = await due(client, () => client.read(parseInt(size, 16) + 7), isBegun);
+  assert.match(rest, /^w\d+\.\d+\r\n0\r\n\r\n$/);
+}
+
+async function line(client) {
+  let got = "";
+  while (!got.endsWith("\r\n")) got += await client.read(1);
+  return got;
+}
+
+/** Is it how a worker's id begins, in a chunk behind its size? */
+const isBegun = (text) => "w0.0\r\n0\r\n\r\n".startsWith(text.replace(/\d+/g, "0"));
+
+/** What `read` gives, or Lost where the connection ended before and `is_good` says so of what is there. */
+async function due(client, read, is_good) {
+  try {
+    return await read();
+  } catch (error) {
+    if (client.end_seen && is_good(client.unread)) throw new Lost(error.message);
+    throw error;
+  }
 }
 
 /** A poll whose client leaves while it is held: its worker ends the session, and says so when asked. */
 async function abortedPoll({ part, lb, next, knows }) {
   const own = agent(part);
-  const { text } = await request(lb.url + HANDSHAKE, { agent: own });
+  const { text } = ok(await request(lb.url + HANDSHAKE, { agent: own }));
   const { sid } = JSON.parse(text.slice(1));
   knows(sid.split("~")[0]);
   const target = `${lb.url}${HANDSHAKE}&sid=${sid}`;
@@ -163,8 +192,8 @@ async function abortedPoll({ part, lb, next, knows }) {
   held.end();
   await pause(next(200));
   held.destroy();
-  const { status } = await request(target, { agent: own });
-  assert.ok(status === 400 || status === 200, `${status} for the session of an aborted poll`);
+  const answer = await request(target, { agent: own });
+  if (answer.status !== 400) ok(answer);
 }
 
 const RUDE = [

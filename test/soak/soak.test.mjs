@@ -1,17 +1,19 @@
 /*
  * Every kind of client comes and goes for SOAK_S seconds (1200) while workers are killed, stopped and paused and peers
- * vanish at random. Nobody whose worker was well may notice; no request meets a wrong worker; afterwards siolb is as empty
- * and as small as before. The seed is printed first; SOAK_SEED repeats it.
+ * vanish at random. Nobody whose worker was well may notice, and nobody at all gets a wrong byte; no request meets a wrong
+ * worker; afterwards siolb is as empty and as small as before. The seed is printed first; SOAK_SEED repeats it.
  *
  *   SOAK_S=120 scripts/run-e2e test/soak/soak.test.mjs         with E2E_TIMEOUT_S well above (`make soak` does that)
  */
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { Disconnected } from "../e2e/lib/clients.mjs";
 import { defer, part, within } from "../e2e/lib/defer.mjs";
-import { KeepAliveAgent } from "../e2e/lib/http.mjs";
+import { KeepAliveAgent, Lost, Refused } from "../e2e/lib/http.mjs";
 import { seeded } from "../e2e/lib/random.mjs";
 import { is_sanitized, siolb } from "../e2e/lib/siolb.mjs";
+import { isLoss } from "./excuses.mjs";
 import { kinds } from "./kinds.mjs";
 import { TroubledFleet } from "./troubled.mjs";
 
@@ -64,12 +66,52 @@ async function oneLife({ fleet, lb, failed, counts }, name, next, shared) {
     counts.lived++;
   } catch (error) {
     counts.cut++;
-    const hung = /^still waiting/.test(error.message); /* whatever happens to a worker, its clients are told */
-    if (hung || !fleet.excuses(worker, from)) failed.push(`${name}, worker ${worker}, after ${Date.now() - from} ms: ${error.stack}`);
+    /* whatever happens to a worker, its clients are told, and what they are told is right */
+    if (!isLoss(error) || !fleet.excuses(worker, from)) failed.push(`${name}, worker ${worker}, after ${Date.now() - from} ms: ${error.stack}`);
   } finally {
     await own.end();
   }
 }
+
+test("trouble excuses a lost connection and an honest refusal, never a wrong byte, a wrong order or a long wait", async () => {
+  const lost = (why, fault) => new Disconnected({ fault }, why);
+  const coded = (code, message = code) => Object.assign(new Error(message), { code });
+  const gone = '{"code":1,"message":"Session ID unknown"}';
+  const none = '{"code":1,"message":"no worker"}';
+  const excused = [
+    coded("ECONNRESET"),
+    lost("transport close"),
+    lost("ping timeout"),
+    lost("transport error", { status: 400, text: gone }),
+    lost("transport error", coded("ECONNRESET")),
+    lost("websocket error", new Error("Unexpected server response: 503")),
+    new Refused({ status: 400, text: gone }),
+    new Refused({ status: 504, text: none }),
+    new Lost("cut"),
+    new Lost("cut", { cause: coded("EPIPE") }),
+  ];
+  const wrong = new assert.AssertionError({ actual: "some", expected: "other", operator: "strictEqual" });
+  const never = [
+    wrong,
+    new Error("echo 3 where 2 was due"),
+    new Error("still waiting for 3 echoes after 50000 ms"),
+    new Lost("cut", { cause: new RangeError("Invalid WebSocket frame: RSV1 must be clear") }),
+    new Refused({ status: 400, text: '{"code":3,"message":"Bad request"}' }),
+    new Refused({ status: 500, text: none }),
+    new Refused({ status: 502, text: "other words" }),
+    new SyntaxError("Unexpected token"),
+    coded("HPE_INVALID_CONSTANT"),
+    coded("Z_DATA_ERROR"),
+    coded("ECONNREFUSED"),
+    lost("parse error"),
+    lost("timeout"),
+    lost("transport error", new Error("server error")),
+    lost("transport error", { status: 400, text: "" }),
+    lost("websocket error", new Error("Unexpected server response: 400")),
+  ];
+  for (const error of excused) assert.ok(isLoss(error), `${error.message} is excused`);
+  for (const error of never) assert.ok(!isLoss(error), `${error.message} is not`);
+});
 
 /** Everyone has left: siolb comes to rest, sessions included. */
 async function rest(lb) {

@@ -23,14 +23,40 @@ export const POLLING = { transports: ["polling"], upgrade: false };
 export const UPGRADING = { transports: ["polling", "websocket"] };
 export const WEBSOCKET = { transports: ["websocket"] };
 
-/** An event of a socket, or an error if the connection ends before. */
-function eventOf(socket, event, what) {
+/** A client has lost its connection, or never had one: `why` is Socket.IO's word for it, `fault` what its transport met. */
+export class Disconnected extends Error {
+  #client;
+
+  constructor(client, why, more = "", options = {}) {
+    super(`disconnected: ${why}${more}`, options);
+    this.why = why;
+    this.#client = client;
+  }
+
+  /* The client may hear of it after others. */
+  get fault() {
+    return this.#client.fault;
+  }
+}
+
+/** What is behind an error of engine.io-client: the answer of a poll, { status, text }, or the error of the connection. */
+export function faultOf(error, transport) {
+  const { context, description, message } = error;
+  const xhr = context ?? transport?.[message === "xhr post error" ? "sendXhr" : "pollXhr"]?.xhr;
+  if (/^xhr /.test(message) && xhr) return xhr.status > 0 ? { status: xhr.status, text: xhr.responseText } : xhr.statusText;
+  return description?.error ?? error;
+}
+
+/** An event of a client, or an error if the connection ends before. */
+function eventOf(client, event, what) {
+  const { socket } = client;
   return new Promise((resolve, reject) => {
     const ends = ["connect_error", "error", "disconnect"];
     const off = () => ends.forEach((name) => socket.off(name, fail));
     const fail = (why) => {
       off();
-      reject(new Error(`${why?.message ?? why} while waiting for ${what}`, { cause: why?.description ?? why?.context ?? why }));
+      const cause = why?.description ?? why?.context ?? why;
+      reject(new Disconnected(client, why?.message ?? why, ` while waiting for ${what}`, { cause }));
     };
     ends.forEach((name) => socket.on(name, fail));
     socket.once(event, (...args) => {
@@ -45,6 +71,9 @@ class Client {
 
   constructor(socket) {
     this.socket = socket;
+    this.fault = null;
+    /* at once: a poll forgets its answer */
+    this.engine?.on("error", (error) => (this.fault = faultOf(error, this.engine.transport)));
   }
 
   get engine() {
@@ -62,7 +91,7 @@ class Client {
   }
 
   async connected() {
-    const [worker] = await within(CONNECT_MS, "a client to connect", eventOf(this.socket, "worker", "its worker's id"));
+    const [worker] = await within(CONNECT_MS, "a client to connect", eventOf(this, "worker", "its worker's id"));
     this.worker = worker;
   }
 
@@ -92,7 +121,7 @@ class Client {
         while (this.#said < last && this.#said - heard < window) this.socket.emit("say", this.#said++, this.worker, payload);
         if (heard === last) end();
       };
-      const onDisconnect = (why) => end(new Error(`disconnected: ${why}`));
+      const onDisconnect = (why) => end(new Disconnected(this, why));
       const onSaid = (n, echo) => {
         if (n !== heard) return end(new Error(`echo ${n} where ${heard} was due`));
         try {
@@ -120,7 +149,7 @@ class Client {
         if (error) reject(error);
         else resolve();
       };
-      const onDisconnect = (why) => end(new Error(`disconnected: ${why}`));
+      const onDisconnect = (why) => end(new Disconnected(this, why));
       const onGot = (n, got) => {
         if (n !== due) return end(new Error(`message ${n} where ${due} was due`));
         assert.deepEqual(got, payload);

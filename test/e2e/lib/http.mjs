@@ -57,6 +57,24 @@ export function request(url, { body, ...options } = {}) {
   return within(ANSWER_MS, `${options.method ?? "GET"} ${url}`, answer);
 }
 
+/** An answer that is not the one that was asked for. */
+export class Refused extends Error {
+  constructor({ status, text }) {
+    super(`answered with ${status}: ${text.slice(0, 200)}`);
+    this.status = status;
+    this.text = text;
+  }
+}
+
+/** A connection or a session that ended where more was due, with nothing wrong before; `cause`: what was seen of it. */
+export class Lost extends Error {}
+
+/** An answer of request(), or Refused when its status is not 200. */
+export function ok(answer) {
+  if (answer.status !== 200) throw new Refused(answer);
+  return answer;
+}
+
 /** `count` in order, one after the other. */
 export async function requestEach(count, make) {
   const answers = [];

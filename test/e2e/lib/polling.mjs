@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { gunzipSync, inflateSync } from "node:zlib";
 
-import { agent, request } from "./http.mjs";
+import { agent, Lost, ok, request } from "./http.mjs";
 
 const SEPARATOR = "\x1e";
 const decoders = { gzip: gunzipSync, deflate: inflateSync };
@@ -55,8 +55,7 @@ class PollingClient {
   async #get() {
     const { coding, headers, agent: own } = this.#options;
     const accepts = coding ? { "Accept-Encoding": coding } : {};
-    const answer = await request(this.#target(), { agent: own, headers: { ...headers, ...accepts } });
-    assert.equal(answer.status, 200, answer.text);
+    const answer = ok(await request(this.#target(), { agent: own, headers: { ...headers, ...accepts } }));
     assert.equal(answer.headers["content-encoding"], coding);
     const text = coding ? decoders[coding](answer.body).toString() : answer.text;
     const payload = this.#payloadOf(text);
@@ -75,7 +74,7 @@ class PollingClient {
       headers: { ...headers, "Content-Type": type, "Content-Length": Buffer.byteLength(body) },
       body,
     });
-    assert.equal(answer.status, 200, answer.text);
+    ok(answer);
   }
 
   /** The arguments of the next Socket.IO event; heartbeats are answered on the way. */
@@ -85,6 +84,7 @@ class PollingClient {
       if (packet === undefined) await this.#get();
       else if (packet === "2") await this.#post(["3"]);
       else if (packet.startsWith("42")) return JSON.parse(packet.slice(2));
+      else if (packet === "1" || packet === "41") throw new Lost("the worker has closed the session");
       else assert.ok(packet === "6" || packet.startsWith("40"), `unexpected packet ${packet}`);
     }
   }
