@@ -560,7 +560,7 @@ struct requests {
 struct sender {
     const struct config *config;
     struct ip address, our_end;
-    bool is_trusted;
+    bool is_trusted, was_tls;
     struct span said;
 };
 
@@ -576,9 +576,10 @@ static bool find_sender(const struct play *p, const struct peer *client, struct 
         if (proxy_header_parse(out->said, &header, &used) != PARSE_OK)
             return false;
         out->said = span_skip(out->said, used);
-        if (header.from.family != IP_NONE) {
+        if (!header.is_local) {
             out->address = header.from;
             out->our_end = header.to;
+            out->was_tls = header.was_tls;
         }
     }
     out->is_trusted = ip_is_in(&out->address, cfg->trust, cfg->trust_count);
@@ -624,8 +625,8 @@ static void check_no_word_of_the_client(const struct forward *f, struct span hea
 static void write_forwarded(const struct sender *s, struct ip believed, struct span head, struct span host,
                             struct flow *out)
 {
-    struct forward f = {
-        (enum forward_mode)s->config->forwarded_for, s->is_trusted, s->address, believed, host, SPAN("http")};
+    struct forward f = {(enum forward_mode)s->config->forwarded_for, s->is_trusted, s->address, believed, host,
+                        s->was_tls ? SPAN("https") : SPAN("http")};
     char *text = malloc(head.len + forward_bytes_max(&f));
     CHECK(text);
     size_t len = forward_write(&f, head, text);
@@ -643,7 +644,8 @@ static void write_head(const struct sender *s, struct span head, struct span hos
     if (cfg->proxy_protocol) {
         char header[PROXY_HEADER_WRITTEN_MAX];
         flow_add(out, header,
-                 proxy_header_write(cfg->proxy_protocol, &(struct proxy_header){believed, s->our_end}, header));
+                 proxy_header_write(cfg->proxy_protocol, &(struct proxy_header){.from = believed, .to = s->our_end},
+                                    header));
     }
     if (cfg->forwarded_for == FORWARD_OFF)
         flow_add(out, head.ptr, head.len);
@@ -669,6 +671,8 @@ static bool next_request(const struct sender *s, size_t *at, struct request *out
     size_t end = head.end;
     enum parse result = PARSE_MORE;
     http_body_init(&body, (enum http_framing)head.framing, head.length);
+    if (s->config->forwarded_for == FORWARD_REPLACE && !s->is_trusted)
+        http_body_refuse_forwarded(&body);
     while (end < from.len && !http_body_is_done(&body) && result == PARSE_MORE) {
         size_t used;
         struct span data;
@@ -859,8 +863,8 @@ static void everybody_leaves(struct play *p)
 
 static bool is_empty(const struct ctx *ctx)
 {
-    static const enum metric gauges[] = {M_CLIENTS,        M_EXCHANGES,      M_TUNNELS,
-                                         M_UPSTREAMS_IDLE, M_BUFFERED_BYTES, M_COPIED_BYTES};
+    static const enum metric gauges[] = {M_CLIENTS,        M_EXCHANGES,    M_TUNNELS,      M_UPSTREAMS_IDLE,
+                                         M_BUFFERED_BYTES, M_COPIED_BYTES, M_BUFFER_MEMORY};
     FOR_EACH (gauge, gauges)
         if (ctx->metrics.value[gauges[gauge_at]])
             return false;
