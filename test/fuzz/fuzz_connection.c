@@ -405,6 +405,7 @@ static void settle(struct play *p)
         moved = peers_listen(p);
     } while (moved || callbacks != before || event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE));
     CHECK(!ctx->memory_max || ctx_buffered(ctx) <= ctx->memory_max);
+    CHECK(!ctx->config->proxy_protocol || !ctx->metrics.value[M_UPSTREAMS_IDLE]); /* it is for one client */
 }
 
 static void let_time_pass(struct play *p, uint64_t ms)
