@@ -13,7 +13,7 @@ DESTDIR ?=
 CFLAGS  ?= -O2 -g
 WERROR  ?= -Werror
 FUZZ_S  ?= 10
-DIFF_S  ?= 45
+DIFF_S  ?= 120
 NIGHTLY_DIFF_S ?= 3600
 SOAK_S  ?= 1200
 
@@ -146,7 +146,7 @@ fuzz: ## fuzz every target for FUZZ_S seconds (10) over its corpus
 	+$(MAKE) VARIANT=fuzz fuzz-targets
 	scripts/fuzz $(FUZZ_S)
 
-diff: $(B)/frames ## compare the HTTP parsers with Node's for DIFF_S seconds (45), and check the checker
+diff: $(B)/frames ## compare the HTTP parsers with Node's for DIFF_S seconds (120), and check the checker
 	FRAMES=$(abspath $(B)/frames) scripts/with-node node --test --test-reporter=spec test/diff/diff.test.mjs
 	FRAMES=$(abspath $(B)/frames) scripts/diff $(DIFF_S)
 

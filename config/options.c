@@ -32,7 +32,8 @@ const struct option options[] = {
      .help =
          "Where clients connect: address:port, [IPv6]:port, or unix:/path with mode=0660 behind it if its access "
          "rights matter. Port 0: the kernel picks one. [::] takes IPv6 only: name 0.0.0.0 too for both. proxy behind "
-         "it: the peers in [forward] trust begin each connection with a PROXY header, version 1 or 2.",
+         "it: the peers in [forward] trust begin each connection with a PROXY header, version 1 or 2; other peers are "
+         "ordinary clients there.",
      .examples = WORDS("[::]:8080", "unix:/run/siolb/http.sock mode=0660", "10.0.0.1:8080 proxy")},
     {"proxy", "path", OPT_PATH, .def = "/socket.io/",
      .help =
@@ -97,9 +98,13 @@ const struct option options[] = {
              "allows."},
     {"limits", "per_address", OPT_COUNT, FIELD(per_address), .def = "0", .min = 1, .max = 10000000,
      .zero_is_special = true,
-     .help = "Connections of one client address (IPv6: of one /64). Requests on those beyond it are answered 429, and "
-             "beyond twice as many a connection is reset at once. A peer in [forward] trust is not counted, but the "
-             "clients it tells of: each with its requests under way and its websockets. 0: no limit."},
+     .help =
+         "Connections of one client address (IPv6: of one /64); one Socket.IO client takes up to three while it "
+         "connects, "
+         "a browser up to six. Requests on those beyond it are answered 429, and beyond twice as many a connection is "
+         "reset at once. A connection that begins with a PROXY header counts for the client in it, idle or not. A peer "
+         "in [forward] trust is not counted itself, but the clients that its X-Forwarded-For tells of: each with its "
+         "requests under way and its websockets. Peers of unix sockets have no address to count. 0: no limit."},
     {"limits", "handshakes_per_address", OPT_COUNT, FIELD(handshakes_per_address), .def = "0", .min = 1, .max = 1000000,
      .zero_is_special = true,
      .help = "New sessions a second of one client address (IPv6: of one /64), and as many at once; those beyond it are "
@@ -117,10 +122,13 @@ const struct option options[] = {
      .choices =
          (const char *const[]){[FORWARD_OFF] = "off", [FORWARD_APPEND] = "append", [FORWARD_REPLACE] = "replace", NULL},
      .help = "Tell the workers who the client is, by X-Forwarded-For, -Proto and -Host. append: behind the lines that "
-             "the request has. replace: instead of them, so that nothing a client made up reaches a worker."},
+             "the request has. replace: instead of them, so that nothing a client made up reaches a worker; behind a "
+             "balancer in trust this holds for who the client is, and -Proto, -Host and the like are the balancer's to "
+             "set."},
     {"forward", "trust", OPT_NETWORK, .def = "",
      .help = "Networks of the balancers in front, whose X-Forwarded-For lines and PROXY headers are believed; several "
-             "in one line stand apart by blanks or commas. unix: the peers of unix sockets. Empty: nobody is believed.",
+             "in one line stand apart by blanks or commas. unix: the peers of unix sockets. Without any: nobody is "
+             "believed.",
      .examples = WORDS("10.0.0.0/8, 192.168.0.0/16", "unix")},
     {"forward", "proxy_protocol", OPT_CHOICE, FIELD(proxy_protocol), .def = "off", .choices = WORDS("off", "v1", "v2"),
      .help = "Begin each connection to a worker with a PROXY header that tells the client; for workers that understand "

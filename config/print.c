@@ -261,7 +261,7 @@ void config_print_man(FILE *out)
           "worker = 127.0.0.1:3001-3004\n"
           "[forward]\n"
           "trust = 10.0.0.0/8\n"
-          "forwarded_for = append\n"
+          "forwarded_for = replace\n"
           ".Ed\n"
           ".Sh SEE ALSO\n"
           ".Xr siolb 8\n",

@@ -451,11 +451,31 @@ static bool conn_judge_head(struct conn *c, struct span bytes)
     return conn_refuse(c, why);
 }
 
+/* Bytes of a head that is begun, at most bytes_max in all, or of a new one. False: none yet, or the connection is
+ * closed.
+ */
+static bool conn_fetch(struct conn *c, size_t bytes_max, struct span *bytes_out)
+{
+    struct client *cl = &c->client;
+    switch (c->head_begun ? client_fetch_more(cl, bytes_max, bytes_out) : client_fetch(cl, bytes_out)) {
+    case STREAM_OK:
+        return true;
+    case STREAM_FAILED:
+        conn_close_broken(c, errno);
+        return false;
+    case STREAM_EOF:
+    case STREAM_BLOCKED:
+        break;
+    }
+    if (cl->has_ended)
+        conn_close(c, REASON_FIN, "client", false);
+    return false;
+}
+
 static bool conn_step_head(struct conn *c)
 {
     struct client *cl = &c->client;
     struct span bytes;
-    enum stream_result result;
     size_t waited = backlog_span(cl->outbox).len;
     if (!client_flush(cl)) {
         conn_close_broken(c, errno);
@@ -468,22 +488,7 @@ static bool conn_step_head(struct conn *c)
     if (waited && cl->ctx->is_draining && !cl->inbox)
         return conn_begin_closing(c, REASON_DRAINED, "operator");
     /* a head is at most head_size long; two dropped line ends may come before it */
-    result = c->head_begun ? client_fetch_more(cl, cl->config->head_bytes + 8, &bytes) : client_fetch(cl, &bytes);
-    switch (result) {
-    case STREAM_OK:
-        return conn_judge_head(c, bytes);
-    case STREAM_EOF:
-        conn_close(c, REASON_FIN, "client", false);
-        return false;
-    case STREAM_FAILED:
-        conn_close_broken(c, errno);
-        return false;
-    case STREAM_BLOCKED:
-        break;
-    }
-    if (cl->has_ended)
-        conn_close(c, REASON_FIN, "client", false);
-    return false;
+    return conn_fetch(c, cl->config->head_bytes + 8, &bytes) && conn_judge_head(c, bytes);
 }
 
 /* --- who is there --- */
@@ -548,21 +553,8 @@ static bool conn_take_proxy_header(struct conn *c, struct span bytes)
 
 static bool conn_step_proxy(struct conn *c)
 {
-    struct client *cl = &c->client;
     struct span bytes;
-    switch (c->head_begun ? client_fetch_more(cl, PROXY_HEADER_BYTES_MAX, &bytes) : client_fetch(cl, &bytes)) {
-    case STREAM_OK:
-        return conn_take_proxy_header(c, bytes);
-    case STREAM_EOF:
-        conn_close(c, REASON_FIN, "client", false);
-        return false;
-    case STREAM_FAILED:
-        conn_close_broken(c, errno);
-        return false;
-    case STREAM_BLOCKED:
-        break;
-    }
-    return false;
+    return conn_fetch(c, PROXY_HEADER_BYTES_MAX, &bytes) && conn_take_proxy_header(c, bytes);
 }
 
 /* --- driving it --- */

@@ -1,7 +1,7 @@
 /* Bodies that take their time, and messages in thousands of pieces: they pass as they are, and nobody else waits. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import test from "node:test";
+import test, { describe } from "node:test";
 
 import { ordinaryClients, ordinaryWorker } from "./lib/ordinary.mjs";
 import { get, rawClient, SWITCH } from "./lib/scripted.mjs";
@@ -24,10 +24,11 @@ async function echo(req, res) {
 
 async function start(t, worker, timeouts = {}) {
   const lb = await siolb(t, { workers: [worker], timeouts });
-  return { lb, ordinary: await ordinaryClients(t, lb) };
+  return { lb, ordinary: await ordinaryClients(t, lb, { keeps: !timeouts.keepalive }) };
 }
 
-const SHORT = { head: "2s", keepalive: "2s" };
+/* Far more than an ordinary newcomer needs for its head, however it is held up. */
+const SHORT = { head: "5s", keepalive: "5s" };
 
 /** Until a connection that says nothing has ended: SHORT is over for all that began before. */
 async function shortIsOver(t, lb) {
@@ -44,52 +45,55 @@ const BODIES = [
   [CHUNKED, `${[...ALPHABET].map((letter) => `1\r\n${letter}\r\n`).join("")}0\r\n\r\n`],
 ];
 
-test("150 bodies that drip, in length and in chunks, cut anywhere: each arrives whole, however short the timeouts", async (t) => {
-  const worker = await ordinaryWorker(t, { answer: echo });
-  const { lb, ordinary } = await start(t, worker, SHORT);
-  const slow = await Promise.all(
-    Array.from({ length: SLOW }, async (_, n) => {
-      const [head, body] = BODIES[n % BODIES.length];
-      const client = await rawClient(t, lb);
-      await client.send(head);
-      return { client, body };
-    }),
-  );
-  await lb.untilMetrics((m) => m.exchanges >= SLOW);
-  const over = shortIsOver(t, lb);
-  for (let at = 0; slow.some(({ body }) => at < body.length); at++) {
-    if (at === ALPHABET.length - 1) await over;
-    await Promise.all(slow.map(({ client, body }) => client.send(body.slice(at, at + 1))));
-    await pause(DRIP_MS);
-  }
-  for (const { client } of slow) {
-    const { status, body } = await client.response();
-    assert.deepEqual([status, body], [200, ALPHABET]);
-  }
-  await ordinary.served(10);
-  assert.equal(worker.strangers.length, SLOW);
-  assert.equal((await lb.metrics()).buffered_bytes, 0);
-});
-
-test("150 bodies that stop in the middle: their worker has them until their client leaves, and then hears of it", async (t) => {
-  let begun = 0;
-  let aborted = 0;
-  const worker = await ordinaryWorker(t, {
-    answer: (req) => {
-      req.on("data", () => begun++);
-      req.on("error", () => aborted++);
-    },
+/* Most of their time is waiting. */
+describe("side by side", { concurrency: 2 }, () => {
+  test("150 bodies that drip, in length and in chunks, cut anywhere: each arrives whole, however short the timeouts", async (t) => {
+    const worker = await ordinaryWorker(t, { answer: echo });
+    const { lb, ordinary } = await start(t, worker, SHORT);
+    const slow = await Promise.all(
+      Array.from({ length: SLOW }, async (_, n) => {
+        const [head, body] = BODIES[n % BODIES.length];
+        const client = await rawClient(t, lb);
+        await client.send(head);
+        return { client, body };
+      }),
+    );
+    await lb.untilMetrics((m) => m.exchanges >= SLOW);
+    const over = shortIsOver(t, lb);
+    for (let at = 0; slow.some(({ body }) => at < body.length); at++) {
+      if (at === ALPHABET.length - 1) await over;
+      await Promise.all(slow.map(({ client, body }) => client.send(body.slice(at, at + 1))));
+      await pause(DRIP_MS);
+    }
+    for (const { client } of slow) {
+      const { status, body } = await client.response();
+      assert.deepEqual([status, body], [200, ALPHABET]);
+    }
+    await ordinary.served(10);
+    assert.equal(worker.strangers.length, SLOW);
+    assert.equal((await lb.metrics()).buffered_bytes, 0);
   });
-  const { lb, ordinary } = await start(t, worker, SHORT);
-  const slow = await Promise.all(Array.from({ length: SLOW }, () => rawClient(t, lb)));
-  await Promise.all(slow.map((client, n) => client.send(n % 2 ? `${LENGTH}abc` : `${CHUNKED}3\r\nabc\r\n`)));
-  await lb.untilMetrics((m) => m.exchanges >= SLOW && begun === SLOW);
-  await ordinary.served(10);
-  await shortIsOver(t, lb);
-  assert.equal(aborted, 0);
-  await Promise.all(slow.map((client, n) => (n % 3 ? client.fin() : client.reset())));
-  await lb.untilMetrics((m) => aborted === SLOW && m.exchanges <= ordinary.connections);
-  await ordinary.served(10);
+
+  test("150 bodies that stop in the middle: their worker has them until their client leaves, and then hears of it", async (t) => {
+    let begun = 0;
+    let aborted = 0;
+    const worker = await ordinaryWorker(t, {
+      answer: (req) => {
+        req.on("data", () => begun++);
+        req.on("error", () => aborted++);
+      },
+    });
+    const { lb, ordinary } = await start(t, worker, SHORT);
+    const slow = await Promise.all(Array.from({ length: SLOW }, () => rawClient(t, lb)));
+    await Promise.all(slow.map((client, n) => client.send(n % 2 ? `${LENGTH}abc` : `${CHUNKED}3\r\nabc\r\n`)));
+    await lb.untilMetrics((m) => m.exchanges >= SLOW && begun === SLOW);
+    await ordinary.served(10);
+    await shortIsOver(t, lb);
+    assert.equal(aborted, 0);
+    await Promise.all(slow.map((client, n) => (n % 3 ? client.fin() : client.reset())));
+    await lb.untilMetrics((m) => aborted === SLOW && m.exchanges <= ordinary.connections);
+    await ordinary.served(10);
+  });
 });
 
 test("a request and an answer of 20,000 chunks of one byte arrive as they were cut", async (t) => {

@@ -8,7 +8,7 @@ import test from "node:test";
 import { ordinaryClients, ordinaryWorker } from "./lib/ordinary.mjs";
 import { get, rawClient, SWITCH } from "./lib/scripted.mjs";
 import { siolb } from "./lib/siolb.mjs";
-import { no_strace, traced } from "./lib/strace.mjs";
+import { traced } from "./lib/strace.mjs";
 
 const DESCRIPTORS = 256;
 const FLOOD = 600;
@@ -66,7 +66,7 @@ const kinds = {
 };
 
 for (const [what, { head, worker: made }] of Object.entries(kinds)) {
-  test(`600 who ${what}, at 256 descriptors: the rest waits without a spin, and is served as soon as there is room`, { skip: no_strace }, async (t) => {
+  test(`600 who ${what}, at 256 descriptors: the rest waits without a spin, and is served as soon as there is room`, async (t) => {
     const held = [];
     let hold = (release) => held.push(release);
     const worker = await ordinaryWorker(t, made((release) => hold(release)));

@@ -1,6 +1,6 @@
 /* Workers that take their time with a head or never come to its end, and clients that close one half and stay. */
 import assert from "node:assert/strict";
-import test from "node:test";
+import test, { describe } from "node:test";
 
 import { ordinaryClients, ordinaryWorker } from "./lib/ordinary.mjs";
 import { get, rawClient, SWITCH } from "./lib/scripted.mjs";
@@ -43,21 +43,58 @@ test("100 workers' heads that come byte by byte are passed on whole", async (t) 
   await lb.untilMetrics((m) => m.buffered_bytes === 0 && m.clients <= MANY + ordinary.connections);
 });
 
-test("a head that never ends has timeouts.response, and no byte of it restarts that: 504, and the worker is let go", async (t) => {
-  let let_go = 0;
-  const worker = await ordinaryWorker(t, {
-    answer: ({ socket }) => {
-      socket.on("close", () => let_go++);
-      return trickle(socket, 100, (n) => "HTTP/1.1 200 OK\r\nX: "[n] ?? "y");
-    },
+/* Most of their time is waiting. */
+describe("side by side", { concurrency: 2 }, () => {
+  test("a head that never ends has timeouts.response, and no byte of it restarts that: 504, and the worker is let go", async (t) => {
+    let let_go = 0;
+    const worker = await ordinaryWorker(t, {
+      answer: ({ socket }) => {
+        socket.on("close", () => let_go++);
+        return trickle(socket, 100, (n) => "HTTP/1.1 200 OK\r\nX: "[n] ?? "y");
+      },
+    });
+    const { lb, ordinary } = await start(t, worker, { response: "6s" }); /* also those of ordinary clients */
+    const clients = await crowd(t, lb, get("/endless"));
+    await ordinary.served(30);
+    for (const client of clients) assert.match(await client.head(WAIT_MS), /^HTTP\/1\.1 504 Gateway Timeout\r\n/);
+    const metrics = await lb.untilMetrics((m) => let_go === MANY && m.exchanges <= ordinary.connections);
+    assert.equal(metrics.replies_response_timeout_total, MANY);
+    await ordinary.served(10);
   });
-  const { lb, ordinary } = await start(t, worker, { response: "1500ms" });
-  const clients = await crowd(t, lb, get("/endless"));
-  await ordinary.served(30);
-  for (const client of clients) assert.match(await client.head(WAIT_MS), /^HTTP\/1\.1 504 Gateway Timeout\r\n/);
-  const metrics = await lb.untilMetrics((m) => let_go === MANY && m.exchanges <= ordinary.connections);
-  assert.equal(metrics.replies_response_timeout_total, MANY);
-  await ordinary.served(10);
+
+  test("100 websockets of which one half is closed end when they are idle, not before", async (t) => {
+    const ups = new Map();
+    const worker = await ordinaryWorker(t, { upgrade: (up, req) => ups.set(req.url, up) && up.send(SWITCH) });
+    const { lb, ordinary } = await start(t, worker, { tunnel: "8s" });
+    const open = async (_, n) => {
+      const client = await rawClient(t, lb);
+      await client.send(get(`/half/${n}`, "Connection: Upgrade", "Upgrade: websocket"));
+      await client.expect(SWITCH);
+      const ends = [client, ups.get(`/half/${n}`)];
+      const [silent, speaker] = n % 2 ? ends : ends.reverse();
+      await silent.fin();
+      await speaker.send(".");
+      await silent.expect(".");
+      return { silent, speaker };
+    };
+    const all = await Promise.all(Array.from({ length: MANY }, open));
+    const [idle, busy] = [all.slice(0, MANY / 2), all.slice(MANY / 2)];
+
+    /* The idle ones are the clock: when they have all ended, as long has passed for the others. */
+    const over = Promise.all(idle.map(({ silent }) => silent.until("the end of an idle one", () => silent.end_seen, WAIT_MS)));
+    let is_over = false;
+    over.then(() => (is_over = true), () => (is_over = true));
+    while (!is_over) {
+      await Promise.all(busy.map(({ speaker }) => speaker.send(".")));
+      await pause(200);
+    }
+    await over;
+    await ordinary.served(5);
+    assert.equal(await lb.metric("tunnels"), MANY / 2 + 1, "bytes one way keep them");
+    await Promise.all(busy.map(({ speaker }) => speaker.fin()));
+    await lb.untilMetrics((m) => m.tunnels === 1);
+    await ordinary.served(5);
+  });
 });
 
 test("1xx without end, each in good time: 16 are passed on, then it is a 502", async (t) => {
@@ -93,21 +130,4 @@ test("100 clients that have closed their half get what their worker still sends 
   for (const client of clients) await client.expect(head + parts.join(""));
   for (const client of clients) assert.equal(await client.ended(), "fin");
   await lb.untilMetrics((m) => m.clients <= ordinary.connections);
-});
-
-test("100 websockets of which one half is closed end when they are idle, not before", async (t) => {
-  const ups = [];
-  const worker = await ordinaryWorker(t, { upgrade: (up) => ups.push(up) && up.send(SWITCH) });
-  const { lb, ordinary } = await start(t, worker, { tunnel: "4s" });
-  const clients = await crowd(t, lb, get("/half", "Connection: Upgrade", "Upgrade: websocket"));
-  for (const client of clients) await client.expect(SWITCH);
-  await Promise.all([...clients.slice(0, MANY / 2), ...ups.slice(MANY / 2)].map((peer) => peer.fin()));
-  for (let n = 0; n < 8; n++) {
-    await Promise.all([...ups.slice(0, MANY / 2), ...clients.slice(MANY / 2)].map((peer) => peer.send(".")));
-    await pause(600);
-  }
-  await ordinary.served(5);
-  assert.equal(await lb.metric("tunnels"), MANY + 1, "bytes one way keep them");
-  await lb.untilMetrics((m) => m.tunnels === 1);
-  await ordinary.served(5);
 });

@@ -123,7 +123,7 @@ test("the client of a header may be a trusted peer itself: then its lines count"
 });
 
 test("connecting and saying nothing, or half a header, ends at the head's time; connecting and leaving is no event", async (t) => {
-  const { lb } = await scene(t, { timeouts: { head: "300ms" } });
+  const { lb } = await scene(t, { timeouts: { head: "2s" } });
   const silent = await rawClient(t, lb);
   const half = await rawClient(t, lb);
   await half.send(V1.slice(0, 10));

@@ -151,9 +151,10 @@ static void check_lines(const struct scene *s, const struct forward *f, struct s
 {
     static char ours[ADDED_BYTES_MAX];
     bool has_proto = false, has_host = false, is_first = true;
-    struct span line, kept, name, value;
+    struct span line, kept, value;
     while (take_line(&head, &line) && line.len > 2) {
         char variable[64] = "";
+        struct span name = span_of("", 0);
         if (!is_first && split_line(line, &name, &value))
             variable_of(name, variable);
         is_first = false;

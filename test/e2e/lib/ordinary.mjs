@@ -11,6 +11,7 @@
  */
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
+import http from "node:http";
 
 import { Server } from "socket.io";
 
@@ -99,10 +100,13 @@ class Ordinary {
   }
 }
 
-/** `newcomers: false`: none that needs a new connection, where the test is about there being no room for one. */
-export async function ordinaryClients(t, lb, { newcomers = true } = {}) {
+/**
+ * `newcomers: false`: none that needs a new connection, where the test is about there being no room for one. `keeps: false`:
+ * none that keeps a connection between two requests, where siolb may close it just when the next one is on its way.
+ */
+export async function ordinaryClients(t, lb, { newcomers = true, keeps = true } = {}) {
   const websocket = await connect(t, lb.url, WEBSOCKET);
-  const polling = await connect(t, lb.url, { ...POLLING, agent: agent(t, 2) });
+  const polling = await connect(t, lb.url, { ...POLLING, agent: keeps ? agent(t, 2) : new http.Agent() });
   const clients = [new Ordinary("websocket", () => websocket.talk(1)), new Ordinary("polling", () => polling.talk(1))];
   const plain = async () => {
     const { status, text } = await request(lb.url + PATH, { agent: false });
@@ -112,5 +116,5 @@ export async function ordinaryClients(t, lb, { newcomers = true } = {}) {
   defer(t, () => Promise.all(clients.map((client) => client.stop())));
   const served = (count) => Promise.all(clients.map((client) => client.served(count)));
   await served(1);
-  return { served, connections: 3 }; /* those that stay: a tunnel, and two to poll */
+  return { served, connections: 3 }; /* at most, beside newcomers: a tunnel, and two to poll */
 }
