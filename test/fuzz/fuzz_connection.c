@@ -405,6 +405,7 @@ static void settle(struct play *p)
         moved = peers_listen(p);
     } while (moved || callbacks != before || event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE));
     CHECK(!ctx->memory_max || ctx_buffered(ctx) <= ctx->memory_max);
+    CHECK(!ctx->config->proxy_protocol || !ctx->metrics.value[M_UPSTREAMS_IDLE]); /* it is for one client */
 }
 
 static void let_time_pass(struct play *p, uint64_t ms)
@@ -576,10 +577,10 @@ static bool find_sender(const struct play *p, const struct peer *client, struct 
         if (proxy_header_parse(out->said, &header, &used) != PARSE_OK)
             return false;
         out->said = span_skip(out->said, used);
-        out->was_tls = header.was_tls;
         if (!header.is_local) {
             out->address = header.from;
             out->our_end = header.to;
+            out->was_tls = header.was_tls;
         }
     }
     out->is_trusted = ip_is_in(&out->address, cfg->trust, cfg->trust_count);
@@ -863,8 +864,8 @@ static void everybody_leaves(struct play *p)
 
 static bool is_empty(const struct ctx *ctx)
 {
-    static const enum metric gauges[] = {M_CLIENTS,        M_EXCHANGES,      M_TUNNELS,
-                                         M_UPSTREAMS_IDLE, M_BUFFERED_BYTES, M_COPIED_BYTES};
+    static const enum metric gauges[] = {M_CLIENTS,        M_EXCHANGES,    M_TUNNELS,      M_UPSTREAMS_IDLE,
+                                         M_BUFFERED_BYTES, M_COPIED_BYTES, M_BUFFER_MEMORY};
     FOR_EACH (gauge, gauges)
         if (ctx->metrics.value[gauges[gauge_at]])
             return false;
