@@ -944,7 +944,8 @@ bool exchange_sweep(struct exchange *x, bool quiet)
 
 size_t exchange_holds(const struct exchange *x)
 {
-    return x->copy_bytes + backlog_memory(x->to_worker) + backlog_memory(x->head_down);
+    return x->copy_bytes + backlog_memory(x->to_worker) + backlog_memory(x->head_down) +
+           backlog_memory(x->lesson.error_body);
 }
 
 void exchange_free(struct exchange *x)

@@ -103,7 +103,7 @@ static void read_error(struct lesson *l, struct span payload)
     if (!l->reads_error)
         return;
     if (backlog_span(l->error_body).len + payload.len > ERROR_BODY_BYTES_MAX ||
-        !backlog_add(&l->error_body, metrics_of(l), payload)) {
+        !ctx_keep(l->ctx, &l->error_body, payload)) {
         l->reads_error = false;
         backlog_free(&l->error_body, metrics_of(l));
     }

@@ -73,10 +73,16 @@ static struct worker *tunnel_worker(const struct tunnel *t)
     return &t->ctx->fleet.workers[t->worker];
 }
 
+static bool tunnel_was_ended_by_peer(const struct tunnel *t)
+{
+    return t->why == REASON_FIN || t->why == REASON_RESET || t->why == REASON_TIMED_OUT;
+}
+
 static const char *tunnel_who(const struct tunnel *t)
 {
-    bool was_peer = t->why == REASON_FIN || t->why == REASON_RESET || t->why == REASON_TIMED_OUT;
-    return !was_peer ? reason_who((enum reason)t->why) : t->ended_by == CLIENT ? "client" : "worker";
+    if (!tunnel_was_ended_by_peer(t))
+        return reason_who((enum reason)t->why);
+    return t->ended_by == CLIENT ? "client" : "worker";
 }
 
 static void tunnel_log(const struct tunnel *t)
@@ -104,6 +110,7 @@ static void tunnel_close(struct tunnel *t, enum reason why, bool reset)
     struct worker *w = tunnel_worker(t);
     w->tunnels--;
     metrics_sub(&ctx->metrics, M_TUNNELS, 1);
+    metrics_add(&ctx->metrics, M_TUNNELS_CUT, !tunnel_was_ended_by_peer(t));
     metrics_add(&ctx->metrics, M_BYTES_UP, t->side[CLIENT].got);
     metrics_add(&ctx->metrics, M_BYTES_DOWN, t->side[WORKER].got);
     if (t->key) {
@@ -130,7 +137,7 @@ static void tunnel_read_first_frame(struct tunnel *t, struct span bytes)
 {
     struct eio_open open;
     struct metrics *m = &t->ctx->metrics;
-    if (!backlog_add(&t->first_frame, m, bytes))
+    if (!ctx_keep(t->ctx, &t->first_frame, bytes))
         t->reads_first_frame = false;
     struct span all = backlog_span(t->first_frame);
     enum parse found = all.len ? eio_open_parse_frame(all, &open) : PARSE_MORE;
@@ -416,7 +423,8 @@ void tunnel_sweep(struct ctx *ctx)
 
 static uint64_t tunnel_holds(const struct tunnel *t)
 {
-    return backlog_memory(t->side[CLIENT].waiting) + backlog_memory(t->side[WORKER].waiting);
+    return backlog_memory(t->side[CLIENT].waiting) + backlog_memory(t->side[WORKER].waiting) +
+           backlog_memory(t->first_frame);
 }
 
 void tunnel_weigh_all(struct ctx *ctx, struct shed *shed)
@@ -436,7 +444,6 @@ void tunnel_shed(struct ctx *ctx, uint64_t bytes_min, uint64_t *excess)
             continue;
         *excess -= bytes < *excess ? bytes : *excess;
         metrics_add(&ctx->metrics, M_SHED, 1);
-        metrics_add(&ctx->metrics, M_TUNNELS_CUT, 1);
         t->why = REASON_SHED; /* whatever it was ending for, this is why it ends */
         tunnel_close(t, REASON_SHED, true);
     }
@@ -447,7 +454,6 @@ bool tunnel_close_oldest(struct ctx *ctx, enum reason why)
     struct link *n = list_first(&ctx->tunnels);
     if (!n)
         return false;
-    metrics_add(&ctx->metrics, M_TUNNELS_CUT, 1);
     struct tunnel *t = LINK_OWNER(n, struct tunnel, link);
     t->why = (uint8_t)why;
     tunnel_close(t, why, false);
