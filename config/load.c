@@ -375,10 +375,10 @@ static struct where place_of(const struct load *l, const char *section, const ch
 /* Is anybody trusted who can be the peer of this address? */
 static bool is_peer_trusted(const struct config *c, const struct config_listen *listen)
 {
-    int family = listen->address.addr.any.sa_family;
+    int family = listen->address.addr.any.sa_family; /* [::] takes IPv6 only */
+    uint8_t peers = family == AF_UNIX ? IP_NONE : family == AF_INET ? IP_V4 : IP_V6;
     for (size_t i = 0; i < c->trust_count; i++)
-        if ((family == AF_UNIX) == (c->trust[i].base.family == IP_NONE) &&
-            (family != AF_INET || c->trust[i].base.family == IP_V4))
+        if (c->trust[i].base.family == peers)
             return true;
     return false;
 }

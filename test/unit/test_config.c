@@ -304,6 +304,10 @@ static void proxy_headers_need_somebody_who_is_trusted_to_send_them(void **state
         {WORKERS "[proxy]\nlisten = [::]:8080 proxy\n",
          "f:4: [proxy] listen: [::]:8080 proxy: nobody who could connect there is trusted to send a PROXY header; name "
          "the balancers in [forward] trust\n"},
+        {WORKERS "[proxy]\nlisten = [::]:80 proxy\n[forward]\ntrust = 10.0.0.0/8\n",
+         "f:4: [proxy] listen: [::]:80 proxy: nobody who could connect there is trusted to send a PROXY header; name "
+         "the "
+         "balancers in [forward] trust\n"},
         {WORKERS "[proxy]\nlisten = unix:/x proxy\n[forward]\ntrust = 10.0.0.0/8\n",
          "f:4: [proxy] listen: unix:/x proxy: nobody who could connect there is trusted to send a PROXY header; name "
          "the balancers in [forward] trust\n"},
