@@ -429,7 +429,7 @@ static bool conn_wait_for_head(struct conn *c, struct span bytes)
 static void conn_hint_proxy_header(struct conn *c, struct span bytes)
 {
     char client[IP_TEXT_BYTES];
-    if (c->requests == 0 && proxy_header_begins(bytes) && ctx_may_tell(c->client.ctx, HINT_PROXY_HEADER))
+    if (c->requests == 0 && proxy_header_begins(bytes) && ctx_may_tell(c->client.ctx, HINT_PROXY_REFUSED))
         log_line(&c->client.ctx->log, LOG_WARN, "proxy header refused",
                  "conn=%u client=%s hint=\"a PROXY header is taken on listeners with the flag proxy, from peers in "
                  "forward.trust\"",
@@ -516,7 +516,7 @@ static bool conn_admit(struct conn *c)
 static void conn_tell_bad_proxy_header(struct conn *c, struct span bytes)
 {
     char client[IP_TEXT_BYTES];
-    if (ctx_may_tell(c->client.ctx, HINT_PROXY_HEADER))
+    if (ctx_may_tell(c->client.ctx, HINT_PROXY_BAD))
         log_line(&c->client.ctx->log, LOG_WARN, "bad proxy header", "conn=%u client=%s hint=\"%s\"", c->client.id,
                  ip_text(&c->client.address, client),
                  proxy_header_begins(bytes) ? "it is malformed"

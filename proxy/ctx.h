@@ -24,7 +24,7 @@
 struct upstream_pool;
 
 /* What the operator should hear of, but not for each connection of a flood. */
-enum hint { HINT_PROXY_HEADER, HINT_PER_ADDRESS, HINT_HANDSHAKES, HINT_MEMORY, HINTS };
+enum hint { HINT_PROXY_REFUSED, HINT_PROXY_BAD, HINT_PER_ADDRESS, HINT_HANDSHAKES, HINT_MEMORY, HINTS };
 #define HINT_EVERY_S 10u
 
 struct ctx {
